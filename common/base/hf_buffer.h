@@ -18,13 +18,14 @@ static inline size_t hf_buffer_len(const struct hf_buffer *buffer)
 }
 static inline const uint8_t *hf_buffer_data(const struct hf_buffer *buffer)
 {
-	return buffer->data + buffer->start;
+	return buffer->data == NULL ? NULL : buffer->data + buffer->start;
 }
 
 /* Room for `len` more bytes at the end, or NULL. The caller writes there, then commits. */
 HF_MUST_CHECK uint8_t *hf_buffer_reserve(struct hf_buffer *buffer, size_t len);
 void hf_buffer_commit(struct hf_buffer *buffer, size_t len);
-HF_MUST_CHECK int hf_buffer_append(struct hf_buffer *buffer, const void *data, size_t len); /* 0, -ENOMEM */
+/* 0 or -ENOMEM. _printf() appends no NUL. */
+HF_MUST_CHECK int hf_buffer_append(struct hf_buffer *buffer, const void *data, size_t len);
 HF_MUST_CHECK int hf_buffer_printf(struct hf_buffer *buffer, const char *fmt, ...) HF_PRINTF(2, 3);
 void hf_buffer_drain(struct hf_buffer *buffer, size_t len); /* len <= hf_buffer_len() */
 /* Forget the content; give memory back when more than `keep` bytes are held. */

@@ -1,6 +1,7 @@
 /* common/base/hf_clock.h - the two clocks. Wall time is for what is stored or shown (expiry, ids,
- * logs); monotonic time is for durations and deadlines. A process on the loop reads the copies in
- * `struct hf_loop`, taken once a turn; these calls are for everything else. */
+ * logs); monotonic time is for durations and deadlines. A process on the loop asks
+ * hf_loop_now_ms() and hf_loop_wall_ms(), which read once a turn; these calls are for everything
+ * else. */
 #ifndef HF_CLOCK_H
 #define HF_CLOCK_H
 

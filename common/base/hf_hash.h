@@ -3,8 +3,8 @@
  * Two kinds of hash, never to be mixed up:
  * - hf_hash(): for tables in memory; keyed by 192 random bytes of this process, so that nobody
  *   outside can choose colliding ids;
- * - hf_slot() and hf_rendezvous(): the same in every process of a cluster; hf_slot() is salted by the
- *   cluster's salt, so that nobody outside can aim at one slot. */
+ * - hf_slot() and hf_rendezvous(): the same in every process of a cluster; hf_slot() is salted by
+ *   the cluster's salt, so that nobody outside can aim at one slot. */
 #ifndef HF_HASH_H
 #define HF_HASH_H
 
@@ -15,7 +15,7 @@ uint64_t hf_hash_u64(uint64_t value);
 /* The table key of (app, registration). */
 uint64_t hf_hash_registration(uint32_t app, const void *registration, size_t len);
 
-/* 0..HF_SLOTS-1. `salt` comes from the keeper (/config/cluster). */
+/* 0..HF_SLOTS-1. `salt` comes from the keeper (/config/cluster); len <= HF_REGISTRATION_MAX. */
 uint16_t hf_slot(uint64_t salt, uint32_t app, const void *registration, size_t len);
 
 /* Weight of `node` for `key`: the node with the highest score owns the key (highest random weight,

@@ -1,5 +1,5 @@
-/* common/base/hf_histogram.h - a log-linear histogram in the manner of HdrHistogram: 32 linear steps
- * per power of two, so a value is known to about 3 %, from 0 to 2^40, in 9 KiB of counters.
+/* common/base/hf_histogram.h - a log-linear histogram in the manner of HdrHistogram: 32 linear
+ * steps per power of two, so a value is known to about 3 %, from 0 to 2^40, in 9 KiB of counters.
  * Recording is a few instructions. */
 #ifndef HF_HISTOGRAM_H
 #define HF_HISTOGRAM_H
@@ -8,7 +8,7 @@
 
 #define HF_HISTOGRAM_SUB_BITS 5
 #define HF_HISTOGRAM_MAX_BITS 40
-#define HF_HISTOGRAM_BUCKETS                                                                       \
+#define HF_HISTOGRAM_BUCKETS \
 	((HF_HISTOGRAM_MAX_BITS - HF_HISTOGRAM_SUB_BITS + 1) << HF_HISTOGRAM_SUB_BITS)
 
 struct hf_histogram {

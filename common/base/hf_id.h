@@ -5,10 +5,10 @@
  *	| ms since 2024-01-01    | node number  | sequence     |
  *	+------------------------+--------------+--------------+
  *
- * The layout is Twitter's Snowflake with more time. The node number (1..1023) is claimed in the keeper
- * for as long as the process lives. Message ids and session epochs are such ids. When more than
- * 4096 are drawn in a millisecond, or the clock steps back, the time part runs ahead of the clock.
- * As text an id is 13 characters of Crockford's base 32, which sort like the number. */
+ * The layout is Twitter's Snowflake with more time. The node number (1..1023) is claimed in the
+ * keeper for as long as the process lives. Message ids and session epochs are such ids. When more
+ * than 4096 are drawn in a millisecond, or the clock steps back, the time part runs ahead of the
+ * clock. As text an id is 13 characters of Crockford's base 32, which sort like the number. */
 #ifndef HF_ID_H
 #define HF_ID_H
 
@@ -36,7 +36,8 @@ static inline uint32_t hf_id_node(uint64_t id)
 }
 
 void hf_id_format(uint64_t id, char ret[HF_ID_TEXT_SIZE]);
-/* 0, or -EINVAL: not 13 characters of the alphabet (case-insensitive; no I, L, O, U), or over 64 bits. */
+/* 0, or -EINVAL: not 13 characters of the alphabet (case-insensitive; without I, L, O and U), or
+ * over 64 bits. */
 HF_MUST_CHECK int hf_id_parse(const char *text, size_t len, uint64_t *ret_id);
 
 #endif

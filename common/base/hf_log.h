@@ -6,10 +6,12 @@
  *
  *	2026-01-31T11:59:58.412Z info room-1 room closed peer=127.0.0.1:4711 code=4201 reason=...
  *
- * or one JSON object with the fields of INTERFACES (ts, level, node, mod, msg, and the pairs).
- * The module is the macro HF_LOG_MODULE, defined before the include (default: "common").
- * A value that may hold spaces, quotes or bytes of a client goes through hf_log_quote(). Lines over
- * 2 KiB are cut. Writes never block the loop for long: one write(2) a line. */
+ * or one JSON object: ts, level, node, mod, msg, and the pairs, whose values are strings, so that a
+ * key has one type in all lines. Text without a key goes by "detail".
+ *
+ * The module is the macro HF_LOG_MODULE, defined before the include (default: "common"). A value
+ * that may hold spaces, quotes or bytes of a client goes through hf_log_quote(). Lines over 2 KiB
+ * are cut (JSON stays well-formed and says "cut"). One write(2) a line. */
 #ifndef HF_LOG_H
 #define HF_LOG_H
 
@@ -40,8 +42,8 @@ void hf_log_write(enum hf_log_level level, const char *module, const char *event
  * cut at 96 bytes. Valid until the eighth next call. */
 const char *hf_log_quote(const void *data, size_t len);
 
-/* At most one such line per `interval_ms` per call site; the next line tells how many were left out.
- * For what clients can provoke at will. */
+/* For what clients can provoke at will: at most one line per `interval_ms` per call site. True when
+ * the caller may write its line, the very next one: it tells suppressed=N if N were left out. */
 struct hf_log_throttle {
 	uint64_t next_ms;
 	uint32_t suppressed;
@@ -52,10 +54,10 @@ bool hf_log_throttle_pass(struct hf_log_throttle *throttle, uint32_t interval_ms
 #define HF_LOG_MODULE "common"
 #endif
 
-#define HF_LOG(level, event, ...)                                                                  \
-	do {                                                                                       \
-		if (hf_log_enabled(level))                                                         \
-			hf_log_write(level, HF_LOG_MODULE, event, __VA_ARGS__);                    \
+#define HF_LOG(level, event, ...)                                               \
+	do {                                                                    \
+		if (hf_log_enabled(level))                                      \
+			hf_log_write(level, HF_LOG_MODULE, event, __VA_ARGS__); \
 	} while (0)
 #define HF_DEBUG(event, ...) HF_LOG(HF_LOG_DEBUG, event, __VA_ARGS__)
 #define HF_INFO(event, ...)  HF_LOG(HF_LOG_INFO, event, __VA_ARGS__)

@@ -1,8 +1,8 @@
 /* common/base/hf_table.h - an intrusive hash table that grows one bucket at a time.
  *
- * The node lives in the caller's record; the table owns only its buckets. It grows by linear hashing
- * (Litwin 1980): each insert splits at most two buckets, so that no insert ever pays for a whole
- * rehash. Keys are compared by the caller:
+ * The node lives in the caller's record; the table owns only its buckets. It grows by linear
+ * hashing (Litwin 1980): each insert splits at most two buckets, so that no insert ever pays for a
+ * whole rehash. Keys are compared by the caller:
  *
  *	for (struct hf_table_node *n = hf_table_find(&t, hash); n; n = hf_table_find_next(n))
  *		if (same_key(HF_CONTAINER_OF(n, struct record, node), key)) ...
@@ -17,13 +17,16 @@ struct hf_table_node {
 	uint64_t hash;
 };
 
+#define HF_TABLE_SEGMENT 512u
+
 struct hf_table {
-	struct hf_table_node ***segments;
-	size_t count; /* nodes in the table */
+	struct hf_table_node ***segments; /* of HF_TABLE_SEGMENT buckets each */
+	size_t segment_count, segment_capacity;
+	size_t count;          /* nodes in the table */
 	uint32_t split, level; /* linear hashing: buckets = 2^level + split */
 };
 
-int hf_table_init(struct hf_table *table); /* 0 or -ENOMEM */
+int hf_table_init(struct hf_table *table);    /* 0 or -ENOMEM */
 void hf_table_deinit(struct hf_table *table); /* nodes stay the caller's */
 void hf_table_insert(struct hf_table *table, struct hf_table_node *node, uint64_t hash);
 void hf_table_remove(struct hf_table *table, struct hf_table_node *node);

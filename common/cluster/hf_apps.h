@@ -6,7 +6,9 @@
  *	 "token_keys":[{"id":"k1","secret":"base64..."}],                 at most 2, for rotation
  *	 "api_keys":[{"id":"ak_1","secret_sha256":"hex...","role":"sender","expires_at":0}],   at most 32
  *	 "limits":{"messages_per_second":10000,"burst":20000,"payload":"4KiB","stored_per_registration":100}}
- */
+ *
+ * `expires_at` is Unix time in seconds, 0 for never. Only `id` is required. The name under apps/ is the
+ * id in decimal; a document that says another id is refused. */
 #ifndef HF_APPS_H
 #define HF_APPS_H
 

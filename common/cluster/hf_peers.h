@@ -30,8 +30,10 @@ enum hf_balance {
 struct hf_peers_options {
 	const char *service; /* "register" */
 	const ProtobufCServiceDescriptor *descriptor; /* NULL: only watch, make no clients */
-	/* All may be NULL. `on_join` runs after the peer is in the list, `on_leave` before it is freed;
-	 * `on_change` once after a change of instances, states or slot owners, peers all settled. */
+	/* All may be NULL. `on_join` runs after the peer is in the list; `on_leave` before it is freed, when
+	 * no look-up finds it any more, also for each peer that hf_peers_free() ends; `on_change` once
+	 * after a change of instances (other than load), states or slot owners, peers all settled, and
+	 * after the first list even if that is empty. None may call hf_peers_free(). */
 	void (*on_join)(struct hf_peer *peer, void *ctx);
 	void (*on_leave)(struct hf_peer *peer, void *ctx);
 	void (*on_change)(struct hf_peers *peers, void *ctx);

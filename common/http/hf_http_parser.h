@@ -30,7 +30,7 @@ struct hf_http_request {
 };
 
 /* Parse the head at the start of `buf`. Returns its length with the final CRLFCRLF (> 0), 0 while it is
- * incomplete, or the negated HTTP status to refuse with (-400, -414, -431, -501, -505). */
+ * incomplete, or the negated HTTP status to refuse with (-400, -414, -417, -431, -501, -505). */
 HF_MUST_CHECK ssize_t hf_http_parse_head(const uint8_t *buf, size_t len,
 					 struct hf_http_request *ret);
 

@@ -17,14 +17,17 @@ struct hf_http_server_options {
 	const char *address;
 	const char *name;        /* metrics label: "api", "admin" */
 	size_t body_max;         /* larger: 413; 0: 1 MiB */
-	uint32_t connections_max;/* 0: 1024; above it the listener pauses */
+	size_t buffered_max;     /* bodies of all connections together; above it 503; 0: 256 MiB */
+	uint32_t connections_max; /* 0: 1024; above it the listener pauses */
 	uint32_t header_ms;      /* whole head must arrive in; 0: 10 s */
-	uint32_t body_ms;        /* whole body must arrive in; 0: 30 s */
+	uint32_t body_ms;        /* whole body must arrive in; streamed: the next piece; 0: 30 s */
 	uint32_t idle_ms;        /* keep-alive; 0: 75 s */
+	uint32_t write_ms;       /* a client that reads nothing for so long is cut; 0: 30 s */
 	/* Head and whole body are there. Answer now or later, exactly once, unless `on_abort` ran. */
 	void (*on_request)(struct hf_http_exchange *exchange, void *ctx);
-	/* Optional streaming: asked when the head is there; true: the body comes in pieces through
-	 * hf_http_exchange_stream() callbacks instead of on_request. */
+	/* Optional, runs when the head is there and before any body: true: the body comes in pieces through
+	 * hf_http_exchange_stream() callbacks instead of on_request. It may also answer already (a refusal:
+	 * the body is then not read and the connection closes), or set route and body limit. */
 	bool (*wants_stream)(struct hf_http_exchange *exchange, void *ctx);
 	void *ctx;
 };
@@ -43,6 +46,12 @@ const struct hf_http_request *hf_http_exchange_request(const struct hf_http_exch
 struct hf_bytes hf_http_exchange_body(const struct hf_http_exchange *exchange);
 struct hf_bytes hf_http_exchange_header(const struct hf_http_exchange *exchange, const char *name);
 const char *hf_http_exchange_peer(const struct hf_http_exchange *exchange); /* "127.0.0.1:4711" */
+/* What the client named in X-Request-Id (1..64 of [A-Za-z0-9_.-]), else made here: "req_0H5K...". */
+const char *hf_http_exchange_request_id(const struct hf_http_exchange *exchange);
+/* The route's template for metrics: "/v1/apps/{app}/messages". A string that lives for ever. */
+void hf_http_exchange_set_route(struct hf_http_exchange *exchange, const char *route);
+/* Another limit than body_max for this request; in wants_stream only. */
+void hf_http_exchange_set_body_max(struct hf_http_exchange *exchange, size_t body_max);
 void hf_http_exchange_set_user(struct hf_http_exchange *exchange, void *user);
 void *hf_http_exchange_user(const struct hf_http_exchange *exchange);
 /* Runs when the client went away before the answer: the exchange is dead after it. */
@@ -67,9 +76,13 @@ void hf_http_stream_begin(struct hf_http_exchange *exchange, unsigned status,
 void hf_http_stream_write(struct hf_http_exchange *exchange, const void *data, size_t len);
 void hf_http_stream_end(struct hf_http_exchange *exchange); /* the exchange is dead after it */
 size_t hf_http_stream_pending(const struct hf_http_exchange *exchange); /* bytes not yet written */
+/* `cb` runs, from the loop, each time what was pending is written. */
+void hf_http_stream_on_written(struct hf_http_exchange *exchange,
+			       void (*cb)(struct hf_http_exchange *, void *), void *ctx);
 
 /* The one error shape of Holdfast (INTERFACES A3), as a whole response. `field`, `value` NULL: none.
- * retry_after_s < 0: none; else also a Retry-After header. Adds X-Request-Id. */
+ * retry_after_s < 0: none; else also a Retry-After header. `retryable` says: 408, 429, 500, 503, 504,
+ * or a retry_after_s. X-Request-Id is in every response. */
 void hf_http_respond_error(struct hf_http_exchange *exchange, unsigned code, const char *status,
 			   const char *reason, const char *message, const char *field,
 			   const char *value, int retry_after_s);

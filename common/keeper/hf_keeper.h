@@ -6,7 +6,9 @@
  *	apps/<id>                 one app: name, keys, limits (hf_apps.h)
  *
  * A path is 1..6 segments of [A-Za-z0-9._-], at most 63 bytes each, none starting with '.';
- * a value at most 64 KiB.
+ * a value at most 64 KiB. What lies under instances/ and numbers/ is ephemeral: it is written by
+ * hf_keeper_hold() and ended by hf_keeper_release() alone; everything else by set, create and remove
+ * alone. A call on the wrong part is -EINVAL, a value too long -EMSGSIZE.
  *
  * Back end `dir:PATH` (one machine): a folder. Values are files replaced by rename, so a reader never sees a
  * half of one. An ephemeral's file is locked by its owner (open file description lock) for

@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "hf_base.h"
+#include "hf_histogram.h"
 #include "hf_wheel.h"
 
 typedef void (*hf_loop_fn)(void *ctx);
@@ -29,18 +30,44 @@ struct hf_turn_hook {
 	void *ctx;
 };
 
+/* Others use `base`, `wheel` and `turn_us`; the rest belongs to hf_loop.c. */
 struct hf_loop {
 	struct event_base *base;
 	struct hf_wheel *wheel;
-	uint64_t now_ms;  /* monotonic, taken when the turn woke up */
-	uint64_t wall_ms; /* wall clock, likewise */
+	struct hf_histogram *turn_us; /* when set: gets the busy time of every turn, microseconds */
 	struct hf_task *tasks, **tasks_tail;
-	struct hf_turn_hook *hooks;
-	bool stopping;
+	struct hf_turn_hook *hooks, *next_hook;
+	struct event *wake; /* ends the wait when the wheel's next timer is due */
+	uint64_t wake_ms;   /* when `wake` is armed for; UINT64_MAX: not armed */
+	uint64_t clock_ns, clock_ms, clock_wall_ms;
+	bool clock_fresh; /* the three above were read in this turn */
+	bool in_turn, stopping;
 };
 
 HF_MUST_CHECK struct hf_loop *hf_loop_new(void);
 void hf_loop_free(struct hf_loop *loop);
+
+/* The clocks: read at the first call in a turn (so never before its wait), then the same for the rest of
+ * the turn. Outside of a turn they are read anew each time. Never keep a value for a later turn. */
+void hf_loop_read_clocks(struct hf_loop *loop);
+static inline uint64_t hf_loop_now_ms(struct hf_loop *loop) /* monotonic */
+{
+	if (HF_UNLIKELY(!loop->clock_fresh))
+		hf_loop_read_clocks(loop);
+	return loop->clock_ms;
+}
+static inline uint64_t hf_loop_now_us(struct hf_loop *loop) /* the same in microseconds, to measure by */
+{
+	if (HF_UNLIKELY(!loop->clock_fresh))
+		hf_loop_read_clocks(loop);
+	return loop->clock_ns / 1000;
+}
+static inline uint64_t hf_loop_wall_ms(struct hf_loop *loop) /* milliseconds since 1970 */
+{
+	if (HF_UNLIKELY(!loop->clock_fresh))
+		hf_loop_read_clocks(loop);
+	return loop->clock_wall_ms;
+}
 
 void hf_loop_run(struct hf_loop *loop);  /* until hf_loop_stop() */
 void hf_loop_stop(struct hf_loop *loop); /* returns at the end of this turn */

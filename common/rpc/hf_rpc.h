@@ -10,16 +10,16 @@
 /* The one outcome of a call. Numbers travel in error frames. */
 enum hf_rpc_status {
 	HF_RPC_OK = 0,
-	HF_RPC_OVERLOADED = 1,   /* window and queue are full, here or there; retry later */
-	HF_RPC_DEADLINE = 2,     /* no reply in time: it may have happened or not */
-	HF_RPC_LOST = 3,         /* the connection went down after sending: may have happened or not */
-	HF_RPC_UNREACHABLE = 4,  /* never sent: nobody there */
-	HF_RPC_UNAVAILABLE = 5,  /* refused by the server, by name; retry later */
-	HF_RPC_INVALID = 6,      /* the request breaks a rule; do not retry */
+	HF_RPC_OVERLOADED = 1, /* window and queue are full, here or there; retry later */
+	HF_RPC_DEADLINE = 2,   /* no reply in time: it may have happened or not */
+	HF_RPC_LOST = 3, /* the connection went down after sending: may have happened or not */
+	HF_RPC_UNREACHABLE = 4, /* never sent: nobody there */
+	HF_RPC_UNAVAILABLE = 5, /* refused by the server, by name; retry later */
+	HF_RPC_INVALID = 6,     /* the request breaks a rule; do not retry */
 	HF_RPC_NOT_FOUND = 7,
 	HF_RPC_UNKNOWN_METHOD = 8,
 	HF_RPC_INTERNAL = 9,
-	HF_RPC_CANCELED = 10,    /* the client was freed */
+	HF_RPC_CANCELED = 10, /* the client was freed */
 	HF_RPC_STATUS_COUNT
 };
 const char *hf_rpc_status_name(enum hf_rpc_status status); /* "OVERLOADED" */

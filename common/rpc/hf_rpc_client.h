@@ -8,16 +8,17 @@
  *		if (reply == NULL)
  *			... hf_rpc_last_status(), hf_rpc_last_reason()
  *
- * The generated stub is the API: hf_rpc_to() gives the ProtobufCService and fixes the deadline of the
- * next call. The request is encoded before the stub returns and stays the caller's. The closure runs
- * exactly once, later (never inside the stub), with a reply that it borrows, or with NULL. A method whose
- * output is hf.Nothing is one-way: its closure may be NULL; it runs with NULL or a reply as soon as the
- * frame is handed over.
+ * The generated stub is the API: hf_rpc_to() gives the ProtobufCService and fixes the deadline of
+ *the next call. The request is encoded before the stub returns and stays the caller's. The closure
+ *runs exactly once, later (never inside the stub), with a reply that it borrows, or with NULL. A
+ *method whose output is hf.Nothing is one-way: its closure may be NULL; it runs with NULL or a
+ *reply as soon as the frame is handed over.
  *
- * Any number of calls are in flight on the one connection, up to `window`; then up to `queue` wait here; then
- * a call ends OVERLOADED. All frames of one turn leave in one writev. A lost connection ends its calls
- * in flight with LOST (waiting ones stay, up to their deadline) and is tried again with full-jitter
- * back-off. After `ping_ms` of silence a ping goes out; after two unanswered the link is cut. */
+ * Any number of calls are in flight on the one connection, up to `window`; then up to `queue` wait
+ *here; then a call ends OVERLOADED. All frames of one turn leave in one writev. A lost connection
+ *ends its calls in flight with LOST (waiting ones stay, up to their deadline) and is tried again
+ *with full-jitter back-off. After `ping_ms` of silence a ping goes out; after two unanswered the
+ *link is cut. */
 #ifndef HF_RPC_CLIENT_H
 #define HF_RPC_CLIENT_H
 
@@ -28,12 +29,12 @@
 struct hf_rpc_client;
 
 struct hf_rpc_client_options {
-	const char *address;    /* "127.0.0.1:40001" or "unix:/path"; copied */
-	const char *peer_role;  /* metrics label: "register" */
+	const char *address;   /* "127.0.0.1:40001" or "unix:/path"; copied */
+	const char *peer_role; /* metrics label: "register" */
 	const ProtobufCServiceDescriptor *service;
-	uint32_t window;        /* calls in flight; 0: 4096 */
-	uint32_t queue;         /* calls waiting; 0: 16384 */
-	uint32_t ping_ms;       /* 0: 3000 */
+	uint32_t window;                          /* calls in flight; 0: 4096 */
+	uint32_t queue;                           /* calls waiting; 0: 16384 */
+	uint32_t ping_ms;                         /* 0: 3000 */
 	uint32_t backoff_base_ms, backoff_cap_ms; /* 0: 50, 3000 */
 	void (*on_state)(struct hf_rpc_client *client, bool connected, void *ctx); /* may be NULL */
 	void *ctx;
@@ -48,7 +49,8 @@ void hf_rpc_client_free(struct hf_rpc_client *client);
 
 ProtobufCService *hf_rpc_to(struct hf_rpc_client *client, uint32_t timeout_ms);
 bool hf_rpc_client_connected(const struct hf_rpc_client *client);
-uint32_t hf_rpc_client_in_flight(const struct hf_rpc_client *client); /* sent and waiting, together */
+uint32_t hf_rpc_client_in_flight(
+	const struct hf_rpc_client *client); /* sent and waiting, together */
 
 /* Of the closure that is running now. */
 enum hf_rpc_status hf_rpc_last_status(void);

@@ -10,8 +10,8 @@
  *		hf_rpc_fail(call, HF_RPC_UNAVAILABLE, "STORE_UNAVAILABLE");    or this
  *	}
  *
- * The request is borrowed until the handler returns (it lives in an arena of the connection that is reset
- * at the end of the batch): what is needed later is copied. `call` stays valid until answered,
+ * The request is borrowed until the handler returns (it lives in an arena of the connection that is
+ *reset at the end of the batch): what is needed later is copied. `call` stays valid until answered,
  * also when its connection is gone by then (the answer is dropped). Requests read in one turn are
  * handled as one batch; their replies leave in one writev at the end of the turn. */
 #ifndef HF_RPC_SERVER_H
@@ -26,10 +26,11 @@ struct hf_rpc_server;
 struct hf_rpc_server_options {
 	const char *address;       /* to listen on; port 0: the system chooses */
 	ProtobufCService *service; /* initialised by hf__<name>__init(); borrowed */
-	uint32_t running_max;      /* unanswered calls of the whole server; 0: 65536; then OVERLOADED */
-	uint32_t connection_max;   /* unanswered calls of one connection; 0: 8192 */
-	uint32_t connections_max;  /* 0: 4096 */
-	size_t output_max; /* queued reply bytes a connection before it stops being read; 0: 16 MiB */
+	uint32_t running_max; /* unanswered calls of the whole server; 0: 65536; then OVERLOADED */
+	uint32_t connection_max;  /* unanswered calls of one connection; 0: 8192 */
+	uint32_t connections_max; /* 0: 4096 */
+	size_t output_max; /* queued reply bytes a connection before it stops being read; 0: 16 MiB
+			    */
 };
 
 HF_MUST_CHECK int hf_rpc_server_new(struct hf_loop *loop, struct hf_metrics *metrics,
@@ -40,7 +41,7 @@ HF_MUST_CHECK int hf_rpc_server_new(struct hf_loop *loop, struct hf_metrics *met
 void hf_rpc_server_free(struct hf_rpc_server *server);
 /* No new connections, and new calls end UNAVAILABLE "DRAINING". */
 void hf_rpc_server_drain(struct hf_rpc_server *server);
-uint32_t hf_rpc_server_running(const struct hf_rpc_server *server); /* unanswered calls */
+uint32_t hf_rpc_server_running(const struct hf_rpc_server *server);    /* unanswered calls */
 const char *hf_rpc_server_address(const struct hf_rpc_server *server); /* the real port filled in */
 
 /* End `call` (the closure_data of a handler) with an error instead of a reply. */

@@ -58,7 +58,7 @@ extern const char *const hf_log_format_choices[];
 	{ "rpc.bind", HF_OPT_ADDRESS, offsetof(type, service.rpc_bind), "127.0.0.1:0", 0, 0,       \
 	  "where other services reach this one; port 0 lets the system choose" },                  \
 	{ "rpc.advertise", HF_OPT_STRING, offsetof(type, service.rpc_advertise), "", 0, 107,       \
-	  "address told to the others; default the bound one" },                                   \
+	  "address told to the others, host or host:port; default the bound one" },                                   \
 	{ "admin.bind", HF_OPT_ADDRESS, offsetof(type, service.admin_bind), "127.0.0.1:0", 0, 0,   \
 	  "admin HTTP port: keep it off public networks" },                                        \
 	{ "log.level", HF_OPT_ENUM, offsetof(type, service.log_level), "info", 0, 0,               \
@@ -88,6 +88,9 @@ struct hf_service_type {
 	const char *summary; /* one sentence for --help */
 	const struct hf_option *options;
 	size_t config_size;
+	/* A configuration was read, at start or for a reload: check what the table can't say, and fill in
+	 * what depends on other values (strings are malloc'd). 0, or -EINVAL with a message. May be NULL. */
+	int (*check)(void *config, char error[HF_CONFIG_ERROR_SIZE]);
 	/* Build the state. 0, or -errno after logging why. The admin port answers already; /readyz says no. */
 	int (*start)(struct hf_service *service);
 	/* A new configuration is in force; `old` is freed after. NULL: nothing to do. */
@@ -97,8 +100,10 @@ struct hf_service_type {
 	/* TERM came: bring nothing new in, move what is there. May be NULL. */
 	void (*drain)(struct hf_service *service);
 	bool (*drained)(struct hf_service *service); /* asked every 20 ms; NULL: no calls unanswered */
-	void (*stop)(struct hf_service *service);    /* free everything; the loop no longer runs */
-	/* Own admin routes: true when it answered. May be NULL. */
+	/* Free everything; the loop no longer runs, and the RPC server is gone. Also after a start() that
+	 * failed, so it copes with state that is NULL or half built. */
+	void (*stop)(struct hf_service *service);
+	/* Own admin routes, asked after ours: true when it answered. May be NULL. */
 	bool (*admin)(struct hf_service *service, struct hf_http_exchange *exchange);
 };
 
@@ -106,7 +111,8 @@ int hf_service_main(const struct hf_service_type *type, int argc, char **argv);
 
 /* Listen on rpc.bind with `service_impl` and put the address into the instance. 0 or -errno, logged. */
 HF_MUST_CHECK int hf_service_serve_rpc(struct hf_service *service, ProtobufCService *service_impl);
-/* Write service->instance to the keeper. start() leaves state SERVING when it returns 0. */
+/* Write service->instance to the keeper, at the end of this turn, and again until it holds. When start() returns
+ * 0 the state becomes SERVING and the instance is announced for the first time. */
 void hf_service_announce(struct hf_service *service);
 /* hf_slot() with the cluster's salt. */
 uint16_t hf_service_slot(const struct hf_service *service, uint32_t app, const void *registration,

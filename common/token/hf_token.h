@@ -48,7 +48,7 @@ enum hf_token_result hf_token_check(struct hf_bytes token, const struct hf_token
 				    uint64_t wall_ms, struct hf_token_claims *ret_claims);
 
 /* Sign `claims` (as hfctl and tests do; a business does it with any JWT library). Returns the length
- * of the NUL-terminated text in `ret`, or -EMSGSIZE. */
+ * of the NUL-terminated text in `ret`, -EMSGSIZE, or -EINVAL (an id or key id that is not UTF-8). */
 HF_MUST_CHECK int hf_token_sign(const struct hf_token_claims *claims, const struct hf_token_key *key,
 				uint64_t wall_ms, char *ret, size_t size);
 

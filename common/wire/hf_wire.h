@@ -6,9 +6,10 @@
  *	| | flags  | of 1 to 4 bytes       |
  *	+----------+-----------------------+---------
  *
- * Control bodies are protobuf messages of proto/client.proto, encoded and decoded here by hand: no allocation,
- * borrowed bytes, bounds on everything. PUSH and ACK bodies are fixed layouts. No I/O, no logging:
- * tests, fuzzers, sdk and tools link this alone. All decoders borrow from the bytes they are given. */
+ * Control bodies are protobuf messages of proto/client.proto, encoded and decoded here by hand: no
+ * allocation, borrowed bytes, bounds on everything. PUSH, ACK and PING bodies are fixed layouts. No
+ * I/O, no logging: tests, fuzzers, sdk and tools link this alone. Decoders borrow from the bytes
+ * that they are given. */
 #ifndef HF_WIRE_H
 #define HF_WIRE_H
 
@@ -16,22 +17,26 @@
 
 #include "hf_base.h"
 
-#define HF_WIRE_VERSION       1
-#define HF_WIRE_SESSIONS_MAX  16 /* apps on one connection */
-#define HF_WIRE_TAGS_MAX      32 /* of one session */
-#define HF_WIRE_TAG_MAX       40
-#define HF_WIRE_TOKEN_MAX     2048
-#define HF_WIRE_REASON_MAX    123
-#define HF_WIRE_ENDPOINTS_MAX 8
-#define HF_WIRE_PAYLOAD_MAX   65536 /* of one message */
-#define HF_WIRE_HEADER_MAX    5
-#define HF_WIRE_PUSH_OVERHEAD 32 /* most bytes of a PUSH frame around its payload */
-#define HF_WIRE_ACK_IDS_MAX   512 /* in one ACK frame */
-#define HF_WIRE_CONTROL_MAX   4096 /* bytes that any one encoder below, but PUSH, needs at most... */
-#define HF_WIRE_LOGIN_MAX     65536 /* ...except LOGIN with many tokens */
+#define HF_WIRE_VERSION           1
+#define HF_WIRE_SESSIONS_MAX      16 /* apps on one connection */
+#define HF_WIRE_TAGS_MAX          32 /* of one session */
+#define HF_WIRE_TAG_MAX           40
+#define HF_WIRE_TOKEN_MAX         2048
+#define HF_WIRE_REASON_MAX        123
+#define HF_WIRE_ENDPOINTS_MAX     8
+#define HF_WIRE_ENDPOINT_MAX      260 /* "host:port" */
+#define HF_WIRE_LABEL_MAX         32  /* platform, sdk_version, forward_type */
+#define HF_WIRE_TICKET_MAX        64
+#define HF_WIRE_PAYLOAD_MAX       65536 /* of one message */
+#define HF_WIRE_HEADER_MAX        5
+#define HF_WIRE_PUSH_OVERHEAD     32    /* most bytes of a PUSH frame around its payload */
+#define HF_WIRE_UPSTREAM_OVERHEAD 64    /* the same of UPSTREAM */
+#define HF_WIRE_ACK_IDS_MAX       512   /* in one ACK frame */
+#define HF_WIRE_CONTROL_MAX       4101  /* bytes of any frame but LOGIN, PUSH and UPSTREAM */
+#define HF_WIRE_LOGIN_MAX         65536 /* bytes of a LOGIN frame, which may hold many tokens */
 
 enum hf_wire_type {
-	HF_WIRE_LOGIN = 1,     /* up; the first frame; body starts with "HF" and the version */
+	HF_WIRE_LOGIN = 1,     /* up; the first frame; body is 'H' 'F' version, then protobuf */
 	HF_WIRE_LOGIN_ACK = 2, /* down */
 	HF_WIRE_ATTACH = 3,    /* up */
 	HF_WIRE_ATTACH_ACK = 4,
@@ -47,7 +52,9 @@ enum hf_wire_type {
 	HF_WIRE_BYE = 14,     /* either way; the last frame */
 	HF_WIRE_TYPE_COUNT
 };
-const char *hf_wire_type_name(unsigned type); /* "push": metric label */
+const char *hf_wire_type_name(unsigned type); /* "push": metric label; "unknown" */
+/* The largest body that the protocol allows; 0 for PONG and for types that do not exist. */
+uint32_t hf_wire_body_max(unsigned type);
 
 /* Close codes (INTERFACES B6): the hundreds say what the client does next. */
 enum hf_close_code {
@@ -82,20 +89,23 @@ enum hf_close_code {
 const char *hf_close_name(unsigned code); /* "bad_frame"; "unknown" */
 bool hf_close_is_known(unsigned code);
 enum hf_close_action { HF_CLOSE_STOP, HF_CLOSE_BACKOFF, HF_CLOSE_MOVE, HF_CLOSE_REFRESH_TOKEN };
-enum hf_close_action hf_close_action(unsigned code); /* unknown codes: BACKOFF */
+/* By the hundreds, so that a code younger than the client works too. 1000: STOP; others: BACKOFF.
+ */
+enum hf_close_action hf_close_action(unsigned code);
 
 enum hf_network { HF_NETWORK_UNKNOWN, HF_NETWORK_CELLULAR, HF_NETWORK_WIFI, HF_NETWORK_ETHERNET };
 
 struct hf_wire_frame {
-	uint8_t type;  /* enum hf_wire_type */
-	uint8_t flags; /* 0..7 */
+	uint8_t type;         /* enum hf_wire_type */
+	uint8_t flags;        /* 0..7 */
 	struct hf_bytes body; /* borrowed */
 };
 
-/* Decode the frame at the start of `buf`. Returns the bytes it takes (> 0), 0 while it is incomplete, -EPROTO
- * (unknown type, flags not 0, length not minimal or over 4 bytes), or -EMSGSIZE (body over `max_body`; known
- * before one byte of it is awaited). *ret_need, if not NULL, is the frame's whole size as soon as
- * its header is there, else 0. After an error the stream is lost: close it. */
+/* Decode the frame at the start of `buf`. Returns the bytes it takes (> 0), 0 while it is
+ * incomplete, -EPROTO (unknown type, flags not 0, length not minimal or over 4 bytes), or -EMSGSIZE
+ * (body over `max_body` or over its type's limit; known before one byte of it is awaited).
+ * *ret_need, if not NULL, is the frame's whole size as soon as its header is there, else 0. After
+ * an error the stream is lost: close it. */
 HF_MUST_CHECK ssize_t hf_wire_decode(const uint8_t *buf, size_t len, uint32_t max_body,
 				     struct hf_wire_frame *ret_frame, size_t *ret_need);
 
@@ -108,12 +118,13 @@ struct hf_wire_session {
 };
 
 struct hf_wire_login {
-	uint8_t version; /* as sent: the decoder succeeds for any version when what follows parses */
-	struct hf_bytes device, platform, sdk_version; /* platform and sdk_version at most 32 bytes */
-	uint8_t network;           /* enum hf_network */
-	uint32_t heartbeat_s;      /* wished for; 0: the server chooses */
-	struct hf_bytes ticket;    /* to resume; at most 64 bytes */
-	size_t session_count;      /* 1..HF_WIRE_SESSIONS_MAX */
+	/* As sent. When it is not HF_WIRE_VERSION nothing else was read, and all is 0. */
+	uint8_t version;
+	struct hf_bytes device, platform, sdk_version;
+	uint8_t network;        /* enum hf_network */
+	uint32_t heartbeat_s;   /* wished for; 0: the server chooses */
+	struct hf_bytes ticket; /* to resume; at most 64 bytes */
+	size_t session_count;   /* 1..HF_WIRE_SESSIONS_MAX */
 	struct hf_wire_session sessions[HF_WIRE_SESSIONS_MAX];
 };
 
@@ -126,11 +137,11 @@ struct hf_wire_attach_result {
 
 struct hf_wire_login_ack {
 	uint64_t server_time_ms;
-	uint32_t heartbeat_s;  /* the client shall beat at least this often */
-	uint32_t linger_s;     /* how long a cut session can be resumed; 0: not */
+	uint32_t heartbeat_s; /* the client shall beat at least this often */
+	uint32_t linger_s;    /* how long a cut session can be resumed; 0: not */
 	struct hf_bytes ticket;
-	uint32_t window;       /* most unacked pushes per session */
-	uint32_t frame_max;    /* largest body the server takes from a client */
+	uint32_t window;    /* most unacked pushes per session */
+	uint32_t frame_max; /* largest body the server takes from a client */
 	bool resumed;
 	struct hf_bytes node;
 	size_t result_count;
@@ -146,15 +157,15 @@ struct hf_wire_detach {
 enum hf_wire_payload_kind {
 	HF_WIRE_PAYLOAD_JSON = 0,     /* message.data as JSON text */
 	HF_WIRE_PAYLOAD_BYTES = 1,    /* message.data_b64, decoded */
-	HF_WIRE_PAYLOAD_ENVELOPE = 2, /* JSON object {"data":..., "data_b64":..., "notification":{...}} */
+	HF_WIRE_PAYLOAD_ENVELOPE = 2, /* JSON: {"data":, "data_b64":, "notification":{}} */
 };
 
-/* PUSH body: u64 message id | varint app | u8 kind | u8 qos | varint upstream sequence | payload. */
+/* PUSH body: u64 message id | varint app | u8 kind | u8 qos | varint upstream sequence | payload */
 struct hf_wire_push {
 	uint64_t message_id;
 	uint32_t app;
-	uint8_t kind;           /* enum hf_wire_payload_kind */
-	uint8_t qos;            /* 0: not to be acked; 1: ack it */
+	uint8_t kind;               /* enum hf_wire_payload_kind */
+	uint8_t qos;                /* 0: not to be acked; 1: ack it */
 	uint32_t upstream_sequence; /* 0: not an answer */
 	struct hf_bytes payload;
 };
@@ -171,9 +182,9 @@ struct hf_wire_upstream_ack {
 };
 
 enum hf_wire_command_kind {
-	HF_WIRE_COMMAND_MOVE = 1,      /* go to other endpoints within delay_ms */
-	HF_WIRE_COMMAND_SLOW_DOWN = 2, /* send less for delay_ms */
-	HF_WIRE_COMMAND_HEARTBEAT = 3, /* heartbeat_s from now on */
+	HF_WIRE_COMMAND_MOVE = 1,          /* go to other endpoints within delay_ms */
+	HF_WIRE_COMMAND_SLOW_DOWN = 2,     /* send less for delay_ms */
+	HF_WIRE_COMMAND_HEARTBEAT = 3,     /* heartbeat_s from now on */
 	HF_WIRE_COMMAND_MESSAGES_LOST = 4, /* `count` messages of `app` were dropped by the cap */
 };
 struct hf_wire_command {
@@ -184,33 +195,40 @@ struct hf_wire_command {
 };
 
 struct hf_wire_bye {
-	uint32_t code;      /* enum hf_close_code */
+	uint32_t code; /* enum hf_close_code */
 	struct hf_bytes reason;
-	uint32_t delay_ms;  /* do not come back before; 0: as the code says */
+	uint32_t delay_ms; /* do not come back before; 0: as the code says */
 	size_t endpoint_count;
 	struct hf_bytes endpoints[HF_WIRE_ENDPOINTS_MAX];
 };
 
-/* Body decoders: 0, or -EPROTO (malformed, over a limit, required field absent, an id that is not valid
- * UTF-8 or holds control characters). Unknown protobuf fields are skipped. */
+/* Body decoders: 0, or -EPROTO (malformed, over a limit, required field absent, an id that is not
+ * valid UTF-8 or holds control characters). Unknown protobuf fields are skipped. Required: device,
+ * at least one session, app, registration, forward_type, code of BYE, kind of COMMAND. After an
+ * error *ret is undefined. */
 HF_MUST_CHECK int hf_wire_decode_login(struct hf_bytes body, struct hf_wire_login *ret);
 HF_MUST_CHECK int hf_wire_decode_login_ack(struct hf_bytes body, struct hf_wire_login_ack *ret);
 HF_MUST_CHECK int hf_wire_decode_attach(struct hf_bytes body, struct hf_wire_session *ret);
-HF_MUST_CHECK int hf_wire_decode_attach_ack(struct hf_bytes body, struct hf_wire_attach_result *ret);
-HF_MUST_CHECK int hf_wire_decode_detach(struct hf_bytes body, struct hf_wire_detach *ret); /* and its ack */
+HF_MUST_CHECK int hf_wire_decode_attach_ack(struct hf_bytes body,
+					    struct hf_wire_attach_result *ret);
+HF_MUST_CHECK int hf_wire_decode_detach(struct hf_bytes body,
+					struct hf_wire_detach *ret); /* and its ack */
 HF_MUST_CHECK int hf_wire_decode_push(struct hf_bytes body, struct hf_wire_push *ret);
 /* Up to HF_WIRE_ACK_IDS_MAX ids into `ret`, their number in *ret_count. Body: 8 bytes each id. */
 HF_MUST_CHECK int hf_wire_decode_ack(struct hf_bytes body, uint64_t *ret, size_t *ret_count);
 HF_MUST_CHECK int hf_wire_decode_upstream(struct hf_bytes body, struct hf_wire_upstream *ret);
-HF_MUST_CHECK int hf_wire_decode_upstream_ack(struct hf_bytes body, struct hf_wire_upstream_ack *ret);
+HF_MUST_CHECK int hf_wire_decode_upstream_ack(struct hf_bytes body,
+					      struct hf_wire_upstream_ack *ret);
 HF_MUST_CHECK int hf_wire_decode_command(struct hf_bytes body, struct hf_wire_command *ret);
 HF_MUST_CHECK int hf_wire_decode_bye(struct hf_bytes body, struct hf_wire_bye *ret);
 /* PING body: empty, or a varint of seconds. *ret_heartbeat_s is 0 when empty. */
 HF_MUST_CHECK int hf_wire_decode_ping(struct hf_bytes body, uint32_t *ret_heartbeat_s);
 
 /* Encoders write a whole frame, header included, and return its size, or -EMSGSIZE when it does not
- * fit into `size` or breaks a limit above. */
-HF_MUST_CHECK ssize_t hf_wire_encode_login(const struct hf_wire_login *login, uint8_t *ret, size_t size);
+ * fit into `size` or the decoder above would refuse it. One exception: a `reason` that is not UTF-8
+ * is left out, as the code beside it matters more. */
+HF_MUST_CHECK ssize_t hf_wire_encode_login(const struct hf_wire_login *login, uint8_t *ret,
+					   size_t size);
 HF_MUST_CHECK ssize_t hf_wire_encode_login_ack(const struct hf_wire_login_ack *ack, uint8_t *ret,
 					       size_t size);
 HF_MUST_CHECK ssize_t hf_wire_encode_attach(const struct hf_wire_session *session, uint8_t *ret,
@@ -220,12 +238,14 @@ HF_MUST_CHECK ssize_t hf_wire_encode_attach_ack(const struct hf_wire_attach_resu
 /* type: HF_WIRE_DETACH or HF_WIRE_DETACH_ACK */
 HF_MUST_CHECK ssize_t hf_wire_encode_detach(unsigned type, const struct hf_wire_detach *detach,
 					    uint8_t *ret, size_t size);
-HF_MUST_CHECK ssize_t hf_wire_encode_push(const struct hf_wire_push *push, uint8_t *ret, size_t size);
-HF_MUST_CHECK ssize_t hf_wire_encode_ack(const uint64_t *ids, size_t count, uint8_t *ret, size_t size);
+HF_MUST_CHECK ssize_t hf_wire_encode_push(const struct hf_wire_push *push, uint8_t *ret,
+					  size_t size);
+HF_MUST_CHECK ssize_t hf_wire_encode_ack(const uint64_t *ids, size_t count, uint8_t *ret,
+					 size_t size);
 HF_MUST_CHECK ssize_t hf_wire_encode_upstream(const struct hf_wire_upstream *upstream, uint8_t *ret,
 					      size_t size);
-HF_MUST_CHECK ssize_t hf_wire_encode_upstream_ack(const struct hf_wire_upstream_ack *ack, uint8_t *ret,
-						  size_t size);
+HF_MUST_CHECK ssize_t hf_wire_encode_upstream_ack(const struct hf_wire_upstream_ack *ack,
+						  uint8_t *ret, size_t size);
 HF_MUST_CHECK ssize_t hf_wire_encode_command(const struct hf_wire_command *command, uint8_t *ret,
 					     size_t size);
 HF_MUST_CHECK ssize_t hf_wire_encode_bye(const struct hf_wire_bye *bye, uint8_t *ret, size_t size);

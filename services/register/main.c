@@ -1,0 +1,6 @@
+#include "register.h"
+
+int main(int argc, char **argv)
+{
+	return hf_service_main(&register_type, argc, argv);
+}

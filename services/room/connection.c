@@ -1,0 +1,413 @@
+/* The record of a client, from accept to the last FIN, and the epoll set that the clients hang in. */
+#define HF_LOG_MODULE "room"
+#include "connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "hf_log.h"
+#include "listener.h"
+#include "room.h"
+#include "tls.h"
+
+#define EVENTS_MAX         256
+#define READ_SIZE          65536u
+#define TLS_STEPS_PER_TURN 32 /* a handshake step costs as much as dozens of reads */
+#define TLS_FIRST_BYTE     0x16
+
+void connection_set_state(struct room *room, struct connection *connection,
+			  enum connection_state state)
+{
+	assert(state > connection->state); /* a connection only ever moves forward */
+	connection->state = (uint8_t)state;
+}
+
+static unsigned transport_of(const struct connection *connection)
+{
+	return connection->flags & CONNECTION_OVER_TLS ? 1 : 0;
+}
+
+int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
+{
+	hf_handle handle;
+	struct connection *connection = hf_slab_alloc(&room->connections, &handle);
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = handle };
+	int err;
+
+	if (connection == NULL)
+		return -ENOMEM;
+	connection->fd = fd;
+	connection->handle = handle;
+	connection->ip = ip;
+	connection->listener = listener;
+	connection->opened = (uint32_t)room_age_ms(room);
+	connection->last_heard = room_tick(room);
+	err = expiry_push(&room->handshakes, handle, connection->last_heard);
+	if (err == 0 && epoll_ctl(room->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+		err = -errno;
+	if (err < 0) {
+		hf_slab_free(&room->connections, handle);
+		return err;
+	}
+	++*room->metrics.opened[0];
+	++*room->metrics.connections[0];
+	return 0;
+}
+
+static size_t profile_size(const struct profile *profile)
+{
+	return 3 + profile->device.len + profile->platform.len + profile->sdk_version.len;
+}
+
+int connection_set_profile(struct room *room, struct connection *connection,
+			   const struct profile *profile)
+{
+	uint8_t *block = pool_alloc(&room->pool, profile_size(profile), &connection->profile);
+	struct hf_writer w = { .pos = block, .end = block + profile_size(profile) };
+
+	if (block == NULL)
+		return -ENOMEM;
+	hf_writer_u8(&w, (uint8_t)profile->device.len);
+	hf_writer_u8(&w, (uint8_t)profile->platform.len);
+	hf_writer_u8(&w, (uint8_t)profile->sdk_version.len);
+	hf_writer_bytes(&w, profile->device.data, profile->device.len);
+	hf_writer_bytes(&w, profile->platform.data, profile->platform.len);
+	hf_writer_bytes(&w, profile->sdk_version.data, profile->sdk_version.len);
+	return 0;
+}
+
+struct profile connection_profile(const struct room *room, const struct connection *connection)
+{
+	const uint8_t *block = pool_at(&room->pool, connection->profile);
+
+	if (block == NULL)
+		return (struct profile){ 0 };
+	return (struct profile){
+		.device = { block + 3, block[0] },
+		.platform = { block + 3 + block[0], block[1] },
+		.sdk_version = { block + 3 + block[0] + block[1], block[2] },
+	};
+}
+
+static void profile_free(struct room *room, struct connection *connection)
+{
+	struct profile profile = connection_profile(room, connection);
+
+	pool_free(&room->pool, connection->profile, profile_size(&profile));
+	connection->profile = 0;
+}
+
+static void drop_sessions(struct room *room, struct connection *connection)
+{
+	while (connection->first_session != 0)
+		session_drop(room, room_session(room, connection->first_session));
+	login_forget(room, connection);
+}
+
+static void count_end(struct room *room, const struct connection *connection, uint32_t code)
+{
+	uint64_t *cell;
+
+	if (connection->state == CONNECTION_ACTIVE)
+		room->logged_in--;
+	if (code == CONNECTION_ENDED_EOF)
+		cell = room->metrics.closed_eof;
+	else if (code == CONNECTION_ENDED_ERROR)
+		cell = room->metrics.closed_error;
+	else
+		cell = metrics_of_code(&room->metrics, room->metrics.closed, code);
+	++*cell;
+}
+
+void connection_abort(struct room *room, struct connection *connection, uint32_t code)
+{
+	if (connection->state == CONNECTION_CLOSED)
+		return;
+	if (connection->state < CONNECTION_CLOSING)
+		count_end(room, connection, code);
+	drop_sessions(room, connection);
+	input_forget(room, connection);
+	room->queued_bytes -= output_bytes(&room->pool, &connection->output);
+	output_clear(&room->pool, &connection->output);
+	profile_free(room, connection);
+	ip_closed(&room->ips, connection->ip, hf_loop_now_ms(room->loop));
+	tls_free(connection->tls);
+	connection->tls = NULL;
+	close(connection->fd); /* leaves the epoll set by that */
+	--*room->metrics.connections[transport_of(connection)];
+	connection_set_state(room, connection, CONNECTION_CLOSED);
+	if (!(connection->flags & CONNECTION_DIRTY)) { /* else the flush finds it */
+		connection->next = room->closed_head;
+		room->closed_head = connection->handle;
+	}
+}
+
+void connection_close(struct room *room, struct connection *connection, uint32_t code,
+		      const char *reason)
+{
+	connection_close_bye(room, connection,
+			     &(struct hf_wire_bye){ .code = code,
+						    .reason = hf_bytes_of_string(reason) });
+}
+
+/* BYE behind what is queued, or in its place for a client that does not read. False: it can't. */
+static bool queue_bye(struct room *room, struct connection *connection,
+		      const struct hf_wire_bye *bye)
+{
+	uint8_t wire[HF_WIRE_CONTROL_MAX];
+	ssize_t len = hf_wire_encode_bye(bye, wire, sizeof(wire));
+	struct frame *frame;
+	bool queued;
+
+	if (bye->code == HF_CLOSE_SLOW_CONSUMER) {
+		if (connection->tls != NULL && connection->flags & CONNECTION_BLOCKED)
+			return false; /* a record is half out: nothing can take its place */
+		room->queued_bytes -= output_bytes(&room->pool, &connection->output);
+		output_truncate(&room->pool, &connection->output);
+		room->queued_bytes += output_bytes(&room->pool, &connection->output);
+	}
+	frame = len > 0 ? frame_new(wire, (size_t)len) : NULL;
+	if (frame == NULL)
+		return false;
+	queued = output_push(&room->pool, &connection->output, frame) == 0;
+	if (queued) {
+		room->queued_bytes += frame->len;
+		++*room->metrics.frames_out[HF_WIRE_BYE];
+	}
+	frame_unref(frame);
+	return queued;
+}
+
+void connection_close_bye(struct room *room, struct connection *connection,
+			  const struct hf_wire_bye *bye)
+{
+	if (connection->state >= CONNECTION_CLOSING)
+		return;
+	HF_DEBUG("closed", "conn=%u code=%u name=%s reason=%s", connection->handle, bye->code,
+		 hf_close_name(bye->code), hf_log_quote(bye->reason.data, bye->reason.len));
+	if (connection->state < CONNECTION_LOGIN || !queue_bye(room, connection, bye)) {
+		connection_abort(room, connection, bye->code);
+		return;
+	}
+	drop_sessions(room, connection);
+	input_forget(room, connection);
+	count_end(room, connection, bye->code);
+	connection_set_state(room, connection, CONNECTION_CLOSING);
+	if (expiry_push(&room->lingers, connection->handle, room_tick(room)) < 0)
+		connection_abort(room, connection, bye->code);
+	else
+		flush_mark_dirty(room, connection);
+}
+
+bool connection_send(struct room *room, struct connection *connection, struct frame *frame)
+{
+	uint64_t limit = room->config->limits.send_queue;
+
+	if (connection->state >= CONNECTION_CLOSING)
+		return false;
+	if (!output_empty(&connection->output) &&
+	    output_bytes(&room->pool, &connection->output) + frame->len > limit) {
+		/* This turn alone may have brought so much: the socket has not been asked yet. */
+		if (!(connection->flags & CONNECTION_BLOCKED))
+			flush_connection(room, connection);
+		if (connection->state == CONNECTION_CLOSED ||
+		    (!output_empty(&connection->output) &&
+		     output_bytes(&room->pool, &connection->output) + frame->len > limit))
+			return false;
+	}
+	if (output_push(&room->pool, &connection->output, frame) < 0)
+		return false;
+	room->queued_bytes += frame->len;
+	++*room->metrics.frames_out[frame->data[0] >> 3];
+	flush_mark_dirty(room, connection);
+	return true;
+}
+
+void connection_send_control(struct room *room, struct connection *connection, struct frame *frame)
+{
+	if (frame == NULL)
+		connection_abort(room, connection, HF_CLOSE_INTERNAL_ERROR);
+	else if (!connection_send(room, connection, frame))
+		connection_close(room, connection, HF_CLOSE_SLOW_CONSUMER, "output queue full");
+	frame_unref(frame);
+}
+
+static void turn_away(struct room *room, struct connection *connection, enum reject_reason reason,
+		      uint32_t code)
+{
+	++*room->metrics.rejected[reason];
+	connection_abort(room, connection, code);
+}
+
+static void tls_step(struct room *room, struct connection *connection)
+{
+	bool want_write = false;
+	int done = tls_handshake(connection->tls, &want_write);
+	struct epoll_event event = { .events = want_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
+				     .data.u32 = connection->handle };
+
+	if (done < 0) {
+		turn_away(room, connection, REJECT_TLS_HANDSHAKE, CONNECTION_ENDED_ERROR);
+		return;
+	}
+	if (want_write != !!(connection->flags & CONNECTION_BLOCKED)) {
+		connection->flags ^= CONNECTION_BLOCKED;
+		epoll_ctl(room->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+	}
+	if (done > 0) {
+		uint32_t took_ms = (uint32_t)room_age_ms(room) - connection->opened;
+
+		hf_histogram_record(room->metrics.handshake_tls, took_ms * 1000ull);
+		connection_set_state(room, connection, CONNECTION_LOGIN);
+	}
+}
+
+/* The first byte tells TLS from ours. It is only looked at where TLS is to be had. */
+static void first_byte(struct room *room, struct connection *connection)
+{
+	struct ssl_ctx_st *context = listener_tls(room, connection->listener);
+	uint8_t byte = 0;
+
+	if (context != NULL && recv(connection->fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN)
+		return;
+	if (byte != TLS_FIRST_BYTE) {
+		connection_set_state(room, connection, CONNECTION_LOGIN);
+		return;
+	}
+	connection->tls = tls_new(context, connection->fd);
+	if (connection->tls == NULL) {
+		turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_INTERNAL_ERROR);
+		return;
+	}
+	connection->flags |= CONNECTION_OVER_TLS;
+	--*room->metrics.connections[0];
+	++*room->metrics.connections[1];
+	--*room->metrics.opened[0];
+	++*room->metrics.opened[1];
+	connection_set_state(room, connection, CONNECTION_TLS);
+}
+
+static ssize_t read_some(struct room *room, struct connection *connection)
+{
+	ssize_t n;
+
+	if (connection->tls != NULL)
+		return tls_read(connection->tls, room->read_buffer, READ_SIZE);
+	n = read(connection->fd, room->read_buffer, READ_SIZE);
+	return n < 0 ? -errno : n;
+}
+
+static void on_bytes(struct room *room, struct connection *connection, size_t len)
+{
+	uint64_t per_second = room->config->limits.bytes_per_second;
+	uint64_t burst = HF_MAX(2 * per_second, 2 * room->config->limits.login_max);
+
+	*room->metrics.bytes_in += len;
+	if (connection->state >= CONNECTION_CLOSING)
+		return; /* read only to find the client's FIN */
+	connection->last_heard = room_tick(room);
+	if (!rate_take(&connection->bytes, rate_ticks(room_age_ms(room)),
+		       rate_cost(len, per_second), rate_cost(burst, per_second))) {
+		connection_close(room, connection, HF_CLOSE_RATE_LIMITED, "too many bytes");
+		return;
+	}
+	input_feed(room, connection, room->read_buffer, len);
+}
+
+static void on_readable(struct room *room, struct connection *connection)
+{
+	ssize_t n;
+
+	if (connection->state == CONNECTION_NEW)
+		first_byte(room, connection);
+	if (connection->state == CONNECTION_TLS)
+		tls_step(room, connection);
+	if (connection->state < CONNECTION_LOGIN || connection->state == CONNECTION_CLOSED)
+		return;
+
+	n = read_some(room, connection);
+	if (n > 0)
+		on_bytes(room, connection, (size_t)n);
+	else if (n == 0)
+		connection_abort(room, connection, CONNECTION_ENDED_EOF);
+	else if (n != -EAGAIN && n != -EINTR)
+		connection_abort(room, connection, CONNECTION_ENDED_ERROR);
+}
+
+static void on_events(evutil_socket_t fd, short what, void *ctx)
+{
+	struct room *room = ctx;
+	struct epoll_event events[EVENTS_MAX];
+	int count = epoll_wait(room->epoll_fd, events, EVENTS_MAX, 0);
+	int tls_steps = 0;
+
+	/* What is left out here is reported again: the set is level-triggered. */
+	for (int i = 0; i < count && tls_steps < TLS_STEPS_PER_TURN; i++) {
+		struct connection *connection = room_connection(room, events[i].data.u32);
+
+		if (connection == NULL || connection->state == CONNECTION_CLOSED)
+			continue;
+		if (connection->state == CONNECTION_TLS)
+			tls_steps++;
+		if (events[i].events & EPOLLOUT && connection->state >= CONNECTION_LOGIN)
+			flush_on_writable(room, connection);
+		if (events[i].events & ~(uint32_t)EPOLLOUT ||
+		    connection->state == CONNECTION_TLS)
+			on_readable(room, connection);
+	}
+}
+
+int connections_open(struct room *room)
+{
+	uint32_t limit = (uint32_t)HF_MIN(room->config->limits.connections + 1024, 0xffffffull);
+	int err;
+
+	room->epoll_fd = -1;
+	hf_slab_init(&room->connections, sizeof(struct connection), limit);
+	hf_slab_init(&room->sessions, sizeof(struct session), 0xffffff);
+	pool_init(&room->pool);
+	err = ip_table_init(&room->ips, limit);
+	if (err < 0)
+		return err;
+	room->read_buffer = malloc(READ_SIZE);
+	room->pong = frame_new(hf_wire_pong_frame, sizeof(hf_wire_pong_frame));
+	room->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (room->epoll_fd < 0)
+		return -errno;
+	room->epoll_event = event_new(room->loop->base, room->epoll_fd, EV_READ | EV_PERSIST,
+				      on_events, room);
+	if (room->read_buffer == NULL || room->pong == NULL || room->epoll_event == NULL ||
+	    event_add(room->epoll_event, NULL) < 0)
+		return -ENOMEM;
+	room->flush_hook = (struct hf_turn_hook){ .fn = flush_all, .ctx = room };
+	hf_loop_add_hook(room->loop, &room->flush_hook);
+	return 0;
+}
+
+void connections_close(struct room *room)
+{
+	uint32_t pos = 0;
+	hf_handle handle;
+
+	while ((handle = hf_slab_next(&room->connections, &pos, UINT32_MAX)) != 0)
+		connection_abort(room, room_connection(room, handle), HF_CLOSE_NORMAL);
+	flush_all(room);
+	if (room->flush_hook.fn != NULL)
+		hf_loop_remove_hook(room->loop, &room->flush_hook);
+	if (room->epoll_event != NULL)
+		event_free(room->epoll_event);
+	if (room->epoll_fd >= 0)
+		close(room->epoll_fd);
+	frame_unref(room->pong);
+	free(room->read_buffer);
+	expiry_deinit(&room->handshakes);
+	expiry_deinit(&room->lingers);
+	ip_table_deinit(&room->ips);
+	hf_slab_deinit(&room->sessions);
+	hf_slab_deinit(&room->connections);
+	pool_deinit(&room->pool);
+}

@@ -1,0 +1,203 @@
+/* services/room/room.h - the gateway process: its configuration, its state, and what each part of it
+ * offers to the others. Everything hangs in one `struct room`; there is one a process.
+ *
+ *	listener -> connection -> login -> session -> index     (register: who is here)
+ *	                 |                    |   `-> delivery  (saver: what is owed)
+ *	               output <----------- push (rpc.c)  `-> acks (saver: what was taken)
+ */
+#ifndef ROOM_H
+#define ROOM_H
+
+#include "connection.h"
+#include "expiry.h"
+#include "hf_apps.h"
+#include "hf_peers.h"
+#include "hf_service.h"
+#include "ip_limits.h"
+#include "metrics.h"
+#include "pool.h"
+#include "register.pb-c.h"
+#include "room.pb-c.h"
+#include "saver.pb-c.h"
+#include "session.h"
+
+/* A tick is the unit of the room's own coarse clock. */
+#define ROOM_TICK_MS 100u
+
+struct room_listener_config {
+	char *bind, *advertise, *certificate, *key_file;
+	uint64_t backlog;
+	bool reuse_port;
+};
+
+struct room_keepalive_config {
+	uint64_t initial_ms, min_ms, max_ms;
+};
+
+struct room_config {
+	struct hf_service_config service;
+	struct hf_list listeners; /* of struct room_listener_config */
+	struct {
+		uint64_t connections, accept_rate;
+		uint64_t per_ip_connections, per_ip_accept_rate, per_ip_failed_logins;
+		uint64_t per_ip_penalty_ms;
+		struct hf_strings per_ip_exempt;
+		uint64_t frames_per_second, bytes_per_second, login_max, frame_max;
+		uint64_t unacked, send_queue, ack_backlog, partial_frames;
+		uint64_t handshake_timeout_ms, register_timeout_ms, ack_timeout_ms;
+	} limits;
+	struct {
+		uint64_t user_timeout_ms, notsent_lowat;
+		char *congestion;
+	} tcp;
+	struct {
+		struct room_keepalive_config cellular, wifi;
+		uint64_t grace_ms;
+	} keepalive;
+	uint64_t drain_rate;
+};
+
+extern const struct hf_option room_options[];
+/* What the table can't say: CIDR texts, min <= initial <= max. 0, or -EINVAL after logging which. */
+HF_MUST_CHECK int room_config_check(const struct room_config *config, struct ip_limits *ret_limits);
+
+struct listener;      /* listener.c */
+struct index_state;   /* index.c */
+struct acks_state;    /* acks.c */
+struct drain_state;   /* drain.c */
+
+struct room {
+	struct hf_service *service;
+	struct hf_loop *loop;
+	const struct room_config *config;
+	struct ip_limits ip_limits;
+	struct room_metrics metrics;
+	uint64_t start_ms; /* monotonic; ticks count from here */
+
+	struct hf_slab connections, sessions;
+	struct pool pool;
+	struct ip_table ips;
+	hf_handle slot_heads[HF_SLOTS]; /* session lists by slot */
+	uint64_t connection_limit;      /* limits.connections, or what descriptors allow */
+	uint64_t logged_in;
+
+	struct listener *listeners;
+	size_t listener_count;
+	rate accept_bucket;
+	int spare_fd; /* given up to refuse a connection when descriptors run out */
+
+	int epoll_fd; /* the clients' own set */
+	struct event *epoll_event;
+	uint8_t *read_buffer;
+	hf_handle dirty_head;          /* connections with output of this turn */
+	hf_handle closed_head;         /* connections to be freed at the end of the turn */
+	struct hf_turn_hook flush_hook;
+	uint64_t queued_bytes;         /* to write, of all connections */
+	uint64_t partial_bytes;        /* of frames not complete yet, likewise */
+	struct frame *pong;            /* one for everybody */
+
+	struct expiry handshakes, lingers;
+	struct hf_timer tick_timer;
+	uint64_t tick_due_ms;
+	uint32_t sweep_pos;
+	uint64_t announced_load, announced_ms;
+
+	struct hf_apps *apps;
+	struct hf_peers *registers, *savers, *rooms;
+	struct index_state *index;
+	struct acks_state *acks;
+	hf_handle *loads; /* sessions that want a page from saver at the end of this turn */
+	size_t load_count, load_capacity;
+	struct hf_task load_task;
+	struct load_retry *load_retries;
+	struct drain_state *drain; /* NULL: not draining */
+	Hf__Room_Service rpc;
+};
+
+static inline uint64_t room_age_ms(const struct room *room)
+{
+	return hf_loop_now_ms(room->loop) - room->start_ms;
+}
+static inline uint32_t room_tick(const struct room *room)
+{
+	return (uint32_t)(room_age_ms(room) / ROOM_TICK_MS);
+}
+static inline uint32_t room_ticks_of(uint64_t ms)
+{
+	return (uint32_t)((ms + ROOM_TICK_MS - 1) / ROOM_TICK_MS);
+}
+/* Readers of the records. */
+static inline struct connection *room_connection(const struct room *room, hf_handle handle)
+{
+	return hf_slab_get(&room->connections, handle);
+}
+static inline struct session *room_session(const struct room *room, hf_handle handle)
+{
+	return hf_slab_get(&room->sessions, handle);
+}
+static inline bool room_is_draining(const struct room *room)
+{
+	return room->drain != NULL;
+}
+
+/* room.c */
+extern const struct hf_service_type room_type;
+
+/* listener.c */
+HF_MUST_CHECK int listeners_open(struct room *room); /* 0 or -errno, logged */
+void listeners_close(struct room *room);
+void listeners_reload(struct room *room); /* certificates */
+
+/* login.c: frames of a client that change who it is. */
+void login_on_login(struct room *room, struct connection *connection, struct hf_bytes body);
+void login_on_attach(struct room *room, struct connection *connection, struct hf_bytes body);
+void login_on_detach(struct room *room, struct connection *connection, struct hf_bytes body);
+/* Register has answered for this session, or will not in time: the login may go on. */
+void login_session_known(struct room *room, struct session *session);
+/* A session ended before its login was answered: LOGIN_ACK will say so. */
+void login_session_refused(struct room *room, struct connection *connection, uint32_t app,
+			   uint32_t code);
+void login_forget(struct room *room, struct connection *connection);
+
+/* heartbeat.c */
+uint16_t heartbeat_agree(const struct room *room, unsigned network, uint32_t wish_s);
+void heartbeat_on_ping(struct room *room, struct connection *connection, struct hf_bytes body);
+
+/* index.c and sync.c: what register knows of us. */
+HF_MUST_CHECK int index_open(struct room *room);
+void index_close(struct room *room);
+/* Tell the slot's owner. False: nobody to tell right now (it will be, by Sync), so don't wait. */
+bool index_add(struct room *room, struct session *session);
+void index_remove(struct room *room, const struct session *session);
+void index_resync(struct room *room, const uint8_t bitmap[HF_SLOTS / 8]);
+bool index_is_settled(const struct room *room); /* nothing unsent or unanswered */
+
+/* delivery.c: pushes, pages of what is owed, client acks. */
+Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct frame **frame,
+			     hf_handle handle, uint64_t epoch);
+void delivery_on_ack(struct room *room, struct connection *connection, struct hf_bytes body);
+/* Load more for this session if it is behind and has room for it. */
+void delivery_continue(struct room *room, struct session *session);
+void delivery_login(struct room *room, struct session *session);
+void delivery_close(struct room *room);
+
+/* acks.c: batches of acks on their way to saver. */
+HF_MUST_CHECK int acks_open(struct room *room);
+void acks_close(struct room *room);
+void acks_add(struct room *room, const struct session *session, uint64_t message_id);
+void acks_flush(struct room *room);
+bool acks_are_settled(const struct room *room);
+
+/* rpc.c */
+void rpc_init(struct room *room);
+
+/* sweep.c */
+void sweep_start(struct room *room);
+void sweep_stop(struct room *room);
+
+/* drain.c */
+void drain_start(struct room *room);
+void drain_tick(struct room *room);
+void drain_free(struct room *room);
+
+#endif

@@ -1,0 +1,52 @@
+/* services/room/session.h - one registration attached on one connection, in 48 bytes and its names.
+ *
+ * Register knows a session by its handle and epoch; both must fit, so a stale name finds nothing.
+ * Sessions hang in two lists: of their connection, and of their slot (for Register.Sync). */
+#ifndef ROOM_SESSION_H
+#define ROOM_SESSION_H
+
+#include "hf_slab.h"
+#include "hf_wire.h"
+#include "pool.h"
+
+struct room;
+struct connection;
+
+enum {
+	SESSION_JOINING = 1 << 0,   /* register has not answered yet */
+	SESSION_LOADING = 1 << 1,   /* a Saver.Load is wanted, running, or waits for its next try */
+	SESSION_LOGIN_LOAD = 1 << 2, /* the next load is the first one */
+	SESSION_ATTACHING = 1 << 3, /* ATTACH_ACK is due when register has answered */
+};
+
+struct session {
+	uint64_t epoch;
+	hf_handle handle, connection;
+	hf_handle next_of_connection;
+	hf_handle slot_next, slot_prev;
+	uint32_t app;
+	pool_ref names;  /* registration and user id */
+	pool_ref window; /* unacked; see window.h */
+	uint16_t slot;
+	uint8_t flags;
+	uint8_t load_attempts;
+};
+_Static_assert(sizeof(struct session) <= 48, "a session is counted in bytes");
+
+/* A session of `connection`, in both lists, not yet known to register. NULL: no room for it. */
+HF_MUST_CHECK struct session *session_new(struct room *room, struct connection *connection,
+					  uint32_t app, struct hf_bytes registration,
+					  struct hf_bytes user_id);
+struct session *session_of_app(const struct room *room, const struct connection *connection,
+			       uint32_t app);
+struct hf_bytes session_registration(const struct room *room, const struct session *session);
+struct hf_bytes session_user_id(const struct room *room, const struct session *session);
+HF_MUST_CHECK int session_set_user_id(struct room *room, struct session *session,
+				      struct hf_bytes user_id); /* 0 or -ENOMEM */
+
+/* The session is over: register is told, the record is gone. Nothing is said to the client. */
+void session_drop(struct room *room, struct session *session);
+/* The same with DETACH_ACK to the client, and BYE when it was the connection's last one. */
+void session_end(struct room *room, struct session *session, uint32_t code, struct hf_bytes reason);
+
+#endif

@@ -1,0 +1,33 @@
+/* services/room/window.h - what a session was sent and has not acked, and where the rest begins.
+ *
+ * The block exists only while there is something to remember: an idle session has none. The
+ * number of ids is bounded by limits.unacked, so a linear search is the fastest one. */
+#ifndef HF_ROOM_WINDOW_H
+#define HF_ROOM_WINDOW_H
+
+#include "pool.h"
+
+#define WINDOW_MAX      1024u      /* most ids, whatever the configuration says */
+#define WINDOW_UP_TO_DATE UINT64_MAX /* of `after`: nothing waits in saver */
+
+struct window {
+	uint64_t after;      /* saver holds messages above this id that were not sent yet */
+	uint32_t full_since; /* tick at which it became full; for the slow consumer rule */
+	uint16_t count, capacity;
+	uint64_t ids[]; /* in no order */
+};
+
+/* All take the place where the session keeps the reference; 0 there is an empty window. */
+bool window_has(const struct pool *pool, pool_ref ref, uint64_t id);
+uint32_t window_count(const struct pool *pool, pool_ref ref);
+uint64_t window_after(const struct pool *pool, pool_ref ref);
+/* Remember `id` as sent. 0, -ENOSPC (WINDOW_MAX) or -ENOMEM. */
+HF_MUST_CHECK int window_add(struct pool *pool, pool_ref *ref, uint64_t id);
+/* `id` is acked; false when it was not in flight. */
+bool window_remove(struct pool *pool, pool_ref *ref, uint64_t id);
+/* Everything above `after` is still to be loaded (the lowest such mark wins). 0 or -ENOMEM. */
+HF_MUST_CHECK int window_fall_behind(struct pool *pool, pool_ref *ref, uint64_t after);
+void window_catch_up(struct pool *pool, pool_ref *ref); /* the mark goes */
+void window_free(struct pool *pool, pool_ref *ref);
+
+#endif

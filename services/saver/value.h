@@ -1,0 +1,80 @@
+/* services/saver/value.h - what keys and values of the store look like in Redis. Pure: no I/O.
+ *
+ *	hf:q:<app>:<registration>   hash: one field per owed message, gone by itself when empty
+ *	    field   message id, 8 bytes big endian, so that fields sort like ids
+ *	    value   u8 version | u8 class | u64 expires_ms | frame           (little endian)
+ *	    field "!" holds, in decimal, how many messages the cap dropped since the last load
+ *	hf:i:<app>:<key>            idempotency claim (claims.c)
+ *	hf:store, hf:refill         whose store this is, and who refills it (refill.c) */
+#ifndef SAVER_VALUE_H
+#define SAVER_VALUE_H
+
+#include "hf_base.h"
+
+#define SAVER_FIELD_SIZE   8
+#define SAVER_VALUE_HEADER 10
+#define SAVER_KEY_MAX      (5 + 10 + 1 + HF_REGISTRATION_MAX)
+#define SAVER_LOST_FIELD   "!"
+#define SAVER_QUEUE_PREFIX "hf:q:"
+
+/* (app, registration), with what is derived from it once: table hash and slot. */
+struct saver_name {
+	uint64_t hash;
+	uint32_t app;
+	uint16_t slot;
+	uint8_t len;
+	uint8_t bytes[HF_REGISTRATION_MAX];
+};
+
+/* False when the registration is empty or too long. */
+HF_MUST_CHECK bool saver_name_set(struct saver_name *name, uint64_t salt, uint32_t app,
+				  const void *registration, size_t len);
+static inline struct hf_bytes saver_name_registration(const struct saver_name *name)
+{
+	return hf_bytes_of(name->bytes, name->len);
+}
+static inline bool saver_name_equal(const struct saver_name *a, const struct saver_name *b)
+{
+	return a->app == b->app && a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+/* Table hash of one message owed to one registration. */
+uint64_t saver_message_hash(const struct saver_name *name, uint64_t message_id);
+
+/* Returns the length of the key. */
+size_t saver_queue_key_encode(const struct saver_name *name, uint8_t ret[SAVER_KEY_MAX]);
+/* False when `key` is not one of ours. The registration borrows from it. */
+HF_MUST_CHECK bool saver_queue_key_decode(struct hf_bytes key, uint32_t *ret_app,
+					  struct hf_bytes *ret_registration);
+
+void saver_field_encode(uint64_t message_id, uint8_t ret[SAVER_FIELD_SIZE]);
+/* False for fields that are no message: "!" and whatever a later version may add. */
+HF_MUST_CHECK bool saver_field_decode(struct hf_bytes field, uint64_t *ret_message_id);
+
+struct saver_value {
+	uint8_t class; /* Hf__Class */
+	uint64_t expires_ms;
+	struct hf_bytes frame; /* borrowed */
+};
+
+void saver_value_header_encode(uint8_t class, uint64_t expires_ms, uint8_t ret[SAVER_VALUE_HEADER]);
+/* False for a version that we do not know or bytes that are cut short. */
+HF_MUST_CHECK bool saver_value_decode(struct hf_bytes bytes, struct saver_value *ret);
+
+/* One frame, shared by the messages of a call: several registrations, and the rows yet to be written. */
+struct saver_frame {
+	uint32_t refs, len;
+	uint8_t data[];
+};
+
+HF_MUST_CHECK struct saver_frame *saver_frame_new(const void *data, size_t len); /* refs 1; NULL: no memory */
+static inline struct saver_frame *saver_frame_ref(struct saver_frame *frame)
+{
+	frame->refs++;
+	return frame;
+}
+void saver_frame_unref(struct saver_frame *frame); /* NULL is fine */
+
+/* Ascending, in place. */
+void saver_ids_sort(uint64_t *ids, size_t count);
+
+#endif

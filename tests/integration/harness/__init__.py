@@ -1,0 +1,1 @@
+"""Real processes, real stores, real sockets: what the integration tests drive."""

@@ -1,0 +1,20 @@
+"""Waiting for conditions instead of for time."""
+
+import select
+import time
+
+
+class NotInTime(AssertionError):
+    pass
+
+
+def wait_until(condition, timeout=20.0, what=None):
+    """The first true value of condition(), asked again and again; fails when `timeout` seconds are over."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise NotInTime((what() if callable(what) else what) or f"{condition!r} did not become true in {timeout} s")
+        select.select([], [], [], 0.01)

@@ -1,0 +1,173 @@
+"""The store's failures: emptied, full, away, and clients that abuse it."""
+
+import json
+
+from harness.phone import Closed
+from harness.waiting import NotInTime, wait_until
+
+
+def rows(cluster):
+    return int(cluster.mariadb.query("SELECT COUNT(*) FROM messages", cluster.database)[0])
+
+
+def test_an_emptied_redis_is_refilled_from_mysql(fragile_cluster):
+    cluster = fragile_cluster
+    app = cluster.add_app(7)
+    cluster.start()
+    sent = [app.send({"n": n}, f"reg-{n % 3}") for n in range(30)]
+    assert all(answer.status == 202 for answer in sent)
+    wait_until(lambda: rows(cluster) == 30, what="write-behind has brought all of it to MySQL")
+
+    cluster.redis.kill()
+    cluster.redis.empty()
+    cluster.redis.start()
+    cluster.saver.wait_ready(60)
+    for n in range(3):
+        phone = cluster.phone(device=f"device-{n}")
+        phone.login((app, f"reg-{n}"))
+        found = [json.loads(push.payload)["n"] for push in phone.pushes(10)]
+        assert found == list(range(n, 30, 3))
+    wait_until(lambda: rows(cluster) == 0, what="acked messages leave MySQL too")
+
+
+def test_a_redis_emptied_while_everything_was_down_is_refilled(fragile_cluster):
+    cluster = fragile_cluster
+    app = cluster.add_app(7)
+    cluster.start()
+    for n in range(10):
+        assert app.send({"n": n}, "reg-1", durable=True).status == 202
+    cluster.saver.kill()
+    cluster.redis.kill()
+    cluster.redis.empty()
+    cluster.redis.start()
+    cluster.saver.restart()
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    assert [json.loads(push.payload)["n"] for push in phone.pushes(10)] == list(range(10))
+
+
+def test_a_fresh_cluster_refills_nothing(cluster):
+    assert cluster.saver.metric("holdfast_saver_refilled_messages_total") == 0
+
+
+def test_transient_messages_go_on_without_a_store(fragile_cluster):
+    cluster = fragile_cluster
+    app = cluster.add_app(7)
+    cluster.start()
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    cluster.redis.kill()
+    assert app.send("typing", "reg-1", qos=0).status == 202
+    assert phone.next_push().payload == b'"typing"'
+    answer = app.send("stored", "reg-1")
+    assert (answer.status, answer.reason) == (503, "STORE_UNAVAILABLE")
+    assert "Retry-After" in answer.headers
+    cluster.redis.start()
+    wait_until(lambda: app.send("stored", "reg-1").status == 202)
+
+
+def test_a_full_redis_refuses_by_name_and_keeps_what_it_has(cluster, app):
+    assert app.send("before", "reg-1").status == 202
+    cluster.redis.call("CONFIG", "SET", "maxmemory", "1")
+    answer = app.send("during", "reg-1")
+    assert (answer.status, answer.reason) == (503, "STORE_FULL")
+    cluster.redis.call("CONFIG", "SET", "maxmemory", "0")
+    assert app.send("after", "reg-1").status == 202
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    assert [push.payload for push in phone.pushes(2)] == [b'"before"', b'"after"']
+
+
+def test_a_redis_that_does_not_sync_each_write_is_told(cluster, app):
+    cluster.redis.call("CONFIG", "SET", "appendfsync", "everysec")
+    cluster.saver.kill()
+    cluster.saver.restart()
+    assert app.send("x", "reg-1").json["durability"] == "memory"
+    assert b"appendfsync" in cluster.saver.admin("GET", "/readyz?verbose").body
+
+
+def login_and_read(cluster, app, registration, device):
+    """One login that takes what comes and never acks; how many pushes came."""
+    phone = cluster.phone(device=device)
+    phone.login((app, registration))
+    count = 0
+    try:
+        while True:
+            phone.next_push(0.7)
+            count += 1
+    except (NotInTime, Closed):
+        phone.reset()
+    return count
+
+
+def test_a_client_that_never_acks_is_quarantined_and_others_are_not(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start()
+    for n in range(3):
+        app.send({"n": n}, ["bad", "good"])
+    counts = [login_and_read(cluster, app, "bad", "bad-device") for _ in range(8)]
+    assert counts[0] == 3
+    assert counts[-1] == 0, counts
+    assert cluster.saver.metric("holdfast_saver_quarantined_registrations") == 1
+    assert cluster.saver.log_has("quarantine")
+
+    phone = cluster.phone(device="good-device")
+    phone.login((app, "good"))
+    assert len(phone.pushes(3)) == 3
+    assert cluster.redis.queue_length(app.id, "bad") == 3, "what it is owed is kept"
+
+
+def test_a_push_that_nobody_carried_to_the_room_is_delivered_again(new_cluster):
+    """Stored, then the center dies before it pushes: the saver asks for the delivery itself."""
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"saver": {"redelivery__after": "1s"}})
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    # The room stops answering, so that the center's push goes nowhere; then the center is gone.
+    cluster.room.pause()
+    assert app.send("stranded", "reg-1").status == 202
+    cluster.center.kill()
+    cluster.room.resume()
+    push = phone.next_push(20)
+    assert push.payload == b'"stranded"'
+    phone.ack(push)
+    wait_until(lambda: cluster.redis.queue_length(app.id, "reg-1") == 0)
+
+
+def test_operators_can_look_at_a_queue_and_empty_it(cluster, app):
+    for n in range(4):
+        app.send({"n": n}, "reg-1")
+    answer = app.call("GET", "registrations/reg-1/queue", role="admin")
+    assert answer.status == 200 and len(answer.json["messages"]) == 4
+    answer = app.call("DELETE", "registrations/reg-1/queue", role="admin")
+    assert answer.status == 200 and answer.json["purged"] == 4
+    wait_until(lambda: cluster.redis.queue_length(app.id, "reg-1") == 0)
+
+
+def test_conservation_accepted_is_acked_stored_expired_or_dropped(cluster, app):
+    for n in range(150):
+        assert app.send({"n": n}, "capped").status == 202
+    for n in range(20):
+        assert app.send({"n": n}, "acked").status == 202
+    for n in range(5):
+        assert app.send({"n": n}, "expired", ttl=1).status == 202
+    phone = cluster.phone()
+    phone.login((app, "acked"))
+    phone.pushes(20)
+    now = int(cluster.redis.call("TIME")[0])
+    wait_until(lambda: int(cluster.redis.call("TIME")[0]) >= now + 2)
+    other = cluster.phone(device="device-2")
+    other.login((app, "expired"))
+    assert other.quiet()
+
+    def holds():
+        saver = cluster.saver
+        owed = sum(cluster.redis.queue_length(app.id, name)
+                   for name in ("capped", "acked", "expired"))
+        counted = {name: saver.metric(f"holdfast_messages_{name}_total")
+                   for name in ("stored", "acked", "expired", "dropped")}
+        return (counted, owed) == (
+            {"stored": 175, "acked": 20, "expired": 5, "dropped": 50}, 100)
+    wait_until(holds, what="stored = acked + owed + expired + dropped")
