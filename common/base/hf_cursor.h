@@ -33,7 +33,8 @@ static inline const uint8_t *hf_cursor_bytes(struct hf_cursor *c, size_t n)
 		c->failed = true;
 		return NULL;
 	}
-	c->pos += n;
+	if (n > 0) /* pos may be NULL: nothing is added to that */
+		c->pos += n;
 	return p;
 }
 

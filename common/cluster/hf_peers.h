@@ -1,8 +1,9 @@
 /* common/cluster/hf_peers.h - the live instances of one service, and an RPC client to each.
  *
- * Follows instances/<service> in the keeper: makes a client for each newcomer, frees the one of who left
- * (a restart under the same id is both), and keeps the table of slot owners: rendezvous hashing over
- * the instances in state SERVING, worked out once per change, so that finding an owner is one array read. */
+ * Follows instances/<service> in the keeper: makes a client for each newcomer, frees the one of who
+ * left (a restart under the same id is both), and keeps the table of slot owners: rendezvous
+ * hashing over the instances in state SERVING, worked out once per change, so that finding an owner
+ * is one array read. */
 #ifndef HF_PEERS_H
 #define HF_PEERS_H
 
@@ -28,12 +29,13 @@ enum hf_balance {
 };
 
 struct hf_peers_options {
-	const char *service; /* "register" */
+	const char *service;                          /* "register" */
 	const ProtobufCServiceDescriptor *descriptor; /* NULL: only watch, make no clients */
-	/* All may be NULL. `on_join` runs after the peer is in the list; `on_leave` before it is freed, when
-	 * no look-up finds it any more, also for each peer that hf_peers_free() ends; `on_change` once
-	 * after a change of instances (other than load), states or slot owners, peers all settled, and
-	 * after the first list even if that is empty. None may call hf_peers_free(). */
+	/* All may be NULL, and none may call hf_peers_free(). `on_join` runs after the peer is in
+	 * the list; `on_leave` before it is freed, when no look-up finds it any more, also for each
+	 * peer that hf_peers_free() ends; `on_change` once after a change of instances (other than
+	 * load), states or slot owners, peers all settled, and after the first list even if that is
+	 * empty. */
 	void (*on_join)(struct hf_peer *peer, void *ctx);
 	void (*on_leave)(struct hf_peer *peer, void *ctx);
 	void (*on_change)(struct hf_peers *peers, void *ctx);

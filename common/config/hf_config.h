@@ -1,9 +1,9 @@
 /* common/config/hf_config.h - YAML into structs, by a table.
  *
  * One table of options is the truth about a configuration: names, types, defaults, bounds and help.
- *Parsing, checking, `--help`, `--dump` and reload all read it. An unknown key, a wrong type, a
- *value out of bounds, or a missing required key is an error that names file, line, key and the
- *allowed range:
+ * Parsing, checking, `--help`, `--dump` and reload all read it. An unknown key, a wrong type, a
+ * value out of bounds, or a missing required key is an error that names file, line, key and the
+ * allowed range:
  *
  *	room.yaml:12: limits.frame_max: 2GiB is out of range: 64B to 16MiB
  *

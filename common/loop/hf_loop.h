@@ -1,9 +1,9 @@
 /* common/loop/hf_loop.h - the one event loop of a process, and what a turn of it is.
  *
  * A turn: wait until something is ready; run every callback that is; run the due timers; run the
- * deferred tasks; then the turn-end hooks, which write out what the turn produced. So frames for one
- * peer that many callbacks made leave in one write. libevent runs underneath; modules that need a
- * descriptor watched make a `struct event` on loop->base. Everything is single-threaded. */
+ * deferred tasks; then the turn-end hooks, which write out what the turn produced. So frames for
+ * one peer that many callbacks made leave in one write. libevent runs underneath; modules that need
+ * a descriptor watched make a `struct event` on loop->base. Everything is single-threaded. */
 #ifndef HF_LOOP_H
 #define HF_LOOP_H
 
@@ -47,8 +47,9 @@ struct hf_loop {
 HF_MUST_CHECK struct hf_loop *hf_loop_new(void);
 void hf_loop_free(struct hf_loop *loop);
 
-/* The clocks: read at the first call in a turn (so never before its wait), then the same for the rest of
- * the turn. Outside of a turn they are read anew each time. Never keep a value for a later turn. */
+/* The clocks: read at the first call in a turn (so never before its wait), then the same for the
+ * rest of the turn. Outside of a turn they are read anew each time. Never keep a value for a later
+ * turn. */
 void hf_loop_read_clocks(struct hf_loop *loop);
 static inline uint64_t hf_loop_now_ms(struct hf_loop *loop) /* monotonic */
 {
@@ -56,7 +57,8 @@ static inline uint64_t hf_loop_now_ms(struct hf_loop *loop) /* monotonic */
 		hf_loop_read_clocks(loop);
 	return loop->clock_ms;
 }
-static inline uint64_t hf_loop_now_us(struct hf_loop *loop) /* the same in microseconds, to measure by */
+static inline uint64_t hf_loop_now_us(
+	struct hf_loop *loop) /* the same in microseconds, to measure by */
 {
 	if (HF_UNLIKELY(!loop->clock_fresh))
 		hf_loop_read_clocks(loop);
@@ -69,8 +71,8 @@ static inline uint64_t hf_loop_wall_ms(struct hf_loop *loop) /* milliseconds sin
 	return loop->clock_wall_ms;
 }
 
-void hf_loop_run(struct hf_loop *loop);  /* until hf_loop_stop() */
-void hf_loop_stop(struct hf_loop *loop); /* returns at the end of this turn */
+void hf_loop_run(struct hf_loop *loop);                  /* until hf_loop_stop() */
+void hf_loop_stop(struct hf_loop *loop);                 /* returns at the end of this turn */
 void hf_loop_turn(struct hf_loop *loop, bool may_block); /* one turn, for tests and embedding */
 
 static inline void hf_task_init(struct hf_task *task, hf_loop_fn fn, void *ctx)

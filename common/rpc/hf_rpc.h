@@ -1,5 +1,5 @@
 /* common/rpc/hf_rpc.h - what both sides of the RPC layer share: outcomes and limits.
- * proto/README.md has the wire format; hf_rpc_client.h and hf_rpc_server.h are the two sides. */
+ * README.md has the wire format; hf_rpc_client.h and hf_rpc_server.h are the two sides. */
 #ifndef HF_RPC_H
 #define HF_RPC_H
 
@@ -13,7 +13,7 @@ enum hf_rpc_status {
 	HF_RPC_OVERLOADED = 1, /* window and queue are full, here or there; retry later */
 	HF_RPC_DEADLINE = 2,   /* no reply in time: it may have happened or not */
 	HF_RPC_LOST = 3, /* the connection went down after sending: may have happened or not */
-	HF_RPC_UNREACHABLE = 4, /* never sent: nobody there */
+	HF_RPC_UNREACHABLE = 4, /* never sent: nobody was there */
 	HF_RPC_UNAVAILABLE = 5, /* refused by the server, by name; retry later */
 	HF_RPC_INVALID = 6,     /* the request breaks a rule; do not retry */
 	HF_RPC_NOT_FOUND = 7,

@@ -49,7 +49,7 @@ static void count_disconnect(struct hf_rpc_client *client, const char *reason)
 	++*hf_metrics_counter(client->metrics, "holdfast_rpc_disconnects_total", labels,
 			      "Links that ended, and tries to connect that failed.");
 	if (is_suspicious(reason) && hf_log_throttle_pass(&client->throttle, WARN_INTERVAL_MS))
-		HF_WARN("rpc link down", "peer_role=%s address=%s reason=%s", client->peer_role,
+		HF_WARN("link down", "peer_role=%s address=%s reason=%s", client->peer_role,
 			client->address, reason);
 }
 

@@ -7,8 +7,8 @@
 #include "hf_rpc_server_internal.h"
 #include "hf_rpc_unpack.h"
 
-/* A peer that lets so many times output_max pile up with answers to calls it has made before
- * reading stopped is cut. */
+/* A peer that lets so many times output_max pile up is cut: answers to calls that it made before
+ * reading stopped. */
 #define OUTPUT_HARD_FACTOR 4
 
 static void count(struct hf_rpc_server *server, uint16_t method, enum hf_rpc_status status)
@@ -44,18 +44,21 @@ static void put_error(struct hf_rpc_peer *peer, uint32_t id, uint16_t method,
 		memcpy(body, error, len);
 }
 
+static bool is_over(const struct hf_rpc_peer *peer, unsigned factor)
+{
+	return hf_buffer_len(&peer->conn.out) / factor > peer->server->options.output_max;
+}
+
 /* What the socket does not take is bounded: first we stop reading, then we hang up. */
 static void check_output(struct hf_rpc_peer *peer)
 {
-	struct hf_rpc_server *server = peer->server;
-	size_t len = hf_buffer_len(&peer->conn.out);
-
-	if (HF_LIKELY(len <= server->options.output_max))
+	if (HF_LIKELY(!is_over(peer, 1)))
 		return;
-	if (len / OUTPUT_HARD_FACTOR > server->options.output_max)
+	hf_rpc_conn_pause(&peer->conn);
+	if (is_over(peer, OUTPUT_HARD_FACTOR) && !peer->conn.blocked)
+		hf_rpc_conn_flush(&peer->conn); /* all this may come from one turn */
+	if (is_over(peer, OUTPUT_HARD_FACTOR))
 		hf_rpc_peer_cut(peer, "slow_reader");
-	else
-		hf_rpc_conn_pause(&peer->conn);
 }
 
 static void running_end(struct hf_rpc_running *call)

@@ -32,7 +32,7 @@ static void count_refusal(struct hf_rpc_server *server, const char *peer, const 
 	++*hf_metrics_counter(server->metrics, "holdfast_rpc_refused_total", labels,
 			      "Connections refused or cut.");
 	if (hf_log_throttle_pass(&server->throttle, WARN_INTERVAL_MS))
-		HF_WARN("rpc peer refused", "peer=%s reason=%s", peer, reason);
+		HF_WARN("peer refused", "peer=%s reason=%s", peer, reason);
 }
 
 /* Peers */

@@ -10,10 +10,11 @@
  *		hf_rpc_fail(call, HF_RPC_UNAVAILABLE, "STORE_UNAVAILABLE");    or this
  *	}
  *
- * The request is borrowed until the handler returns (it lives in an arena of the connection that is
- *reset at the end of the batch): what is needed later is copied. `call` stays valid until answered,
- * also when its connection is gone by then (the answer is dropped). Requests read in one turn are
- * handled as one batch; their replies leave in one writev at the end of the turn. */
+ * The request is borrowed until the handler returns (it lives in an arena that the next request is
+ * decoded into): what is needed later is copied. `call` stays valid until answered, also when its
+ * connection is gone by then (the answer is dropped). The handler of a one-way method runs its
+ * closure as well; nothing is sent. Requests read in one turn are handled as one batch; their
+ * replies leave in one send at the end of the turn. */
 #ifndef HF_RPC_SERVER_H
 #define HF_RPC_SERVER_H
 
@@ -29,8 +30,9 @@ struct hf_rpc_server_options {
 	uint32_t running_max; /* unanswered calls of the whole server; 0: 65536; then OVERLOADED */
 	uint32_t connection_max;  /* unanswered calls of one connection; 0: 8192 */
 	uint32_t connections_max; /* 0: 4096 */
-	size_t output_max; /* queued reply bytes a connection before it stops being read; 0: 16 MiB
-			    */
+	/* Queued reply bytes of a connection before it stops being read; four times as many end it.
+	 * 0: 16 MiB. */
+	size_t output_max;
 };
 
 HF_MUST_CHECK int hf_rpc_server_new(struct hf_loop *loop, struct hf_metrics *metrics,

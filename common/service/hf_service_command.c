@@ -118,6 +118,7 @@ bool hf_command_run(const struct hf_service_type *type, int argc, char **argv,
 	struct hf_command *command = ret_command;
 	char error[HF_CONFIG_ERROR_SIZE];
 	void *config;
+	bool valid;
 
 	if (!read_arguments(type, argc, argv, command, ret_status))
 		return false;
@@ -139,11 +140,12 @@ bool hf_command_run(const struct hf_service_type *type, int argc, char **argv,
 		free(config);
 		return false;
 	}
-	if (check_config(type, config) && !command->check && !command->dump) {
+	valid = check_config(type, config);
+	if (valid && !command->check && !command->dump) {
 		*ret_config = config;
 		return true;
 	}
-	if (check_config(type, config)) {
+	if (valid) {
 		if (command->dump)
 			hf_config_dump(type->options, config, stdout);
 		else

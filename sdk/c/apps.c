@@ -1,4 +1,5 @@
-/* sdk/c/apps.c - the apps of a client: what they are, what the server said of them, what they saw. */
+/* sdk/c/apps.c - the apps of a client: what they are, what the server said of them, what they saw.
+ */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -85,8 +86,8 @@ static int app_init(struct app *app, const struct hf_client_app *from, size_t de
 	    !copy_id(app->user_id, from->user_id, HF_USER_ID_MAX, false))
 		return -EINVAL;
 	for (app->tag_count = 0; app->tag_count < from->tag_count; app->tag_count++) {
-		if (!copy_id(app->tags[app->tag_count], from->tags[app->tag_count],
-			     HF_WIRE_TAG_MAX, true))
+		if (!copy_id(app->tags[app->tag_count], from->tags[app->tag_count], HF_WIRE_TAG_MAX,
+			     true))
 			return -EINVAL;
 	}
 	app->seen = calloc(dedup_ids, sizeof(*app->seen));
@@ -130,9 +131,9 @@ int hf_client_detach(struct hf_client *client, uint32_t id)
 		connection_flush_acks(client);
 		room = connection_room(client, HF_WIRE_CONTROL_MAX);
 		if (room != NULL)
-			connection_committed(client, hf_wire_encode_detach(HF_WIRE_DETACH, &detach,
-									   room,
-									   HF_WIRE_CONTROL_MAX));
+			connection_committed(client,
+					     hf_wire_encode_detach(HF_WIRE_DETACH, &detach, room,
+								   HF_WIRE_CONTROL_MAX));
 	}
 	for (size_t i = 0; i < client->app_count; i++) {
 		if (client->apps[i] == app) {
@@ -192,10 +193,23 @@ static void tell_app(struct hf_client *client, uint32_t id, unsigned code, struc
 		client->config.callbacks.on_app(client, id, code, text, client->config.ctx);
 }
 
-/* How long to keep from asking again for an app that was refused: the first time not at all. */
-static uint64_t refused_until_ms(struct app *app, uint64_t now)
+static void ask_for_token(struct hf_client *client, uint32_t id, unsigned code)
 {
-	return now + (app->backoff.attempts++ == 0 ? 0 : hf_backoff_next_ms(&app->backoff));
+	const struct app *app = app_find(client, id); /* the program may have detached it */
+
+	if (app != NULL && app->state == APP_NO_TOKEN &&
+	    client->config.callbacks.on_token_needed != NULL)
+		client->config.callbacks.on_token_needed(client, id, code, client->config.ctx);
+}
+
+/* When to ask again for an app that was refused. `at_once`: the first time without waiting. */
+static uint64_t refused_until_ms(struct app *app, bool at_once, uint64_t now)
+{
+	if (at_once && app->backoff.attempts == 0) {
+		app->backoff.attempts = 1;
+		return now;
+	}
+	return now + hf_backoff_next_ms(&app->backoff);
 }
 
 void app_settled(struct hf_client *client, struct app *app, unsigned code, struct hf_bytes reason,
@@ -218,24 +232,57 @@ void app_settled(struct hf_client *client, struct app *app, unsigned code, struc
 	case HF_CLOSE_REFRESH_TOKEN:
 		ask_token = !app->token_is_new;
 		app->state = ask_token ? APP_NO_TOKEN : APP_IDLE;
-		app->retry_ms = refused_until_ms(app, now);
+		app->retry_ms = refused_until_ms(app, true, now);
 		break;
 	case HF_CLOSE_BACKOFF:
 	case HF_CLOSE_MOVE:
 		app->state = APP_IDLE;
-		app->backoff.attempts += app->backoff.attempts == 0;
-		app->retry_ms = refused_until_ms(app, now);
+		app->retry_ms = refused_until_ms(app, false, now);
 		break;
 	}
 	tell_app(client, id, code, reason);
-	if (ask_token && client->config.callbacks.on_token_needed != NULL)
-		client->config.callbacks.on_token_needed(client, id, code, client->config.ctx);
+	if (ask_token)
+		ask_for_token(client, id, code);
 }
 
-/* An app that is attached and has a new token is here too: it asks again, which replaces it. */
-static bool is_due(const struct app *app)
+void apps_settle_all(struct hf_client *client, enum app_state state, unsigned code,
+		     struct hf_bytes reason, uint64_t now)
+{
+	/* From the start each time: callbacks may attach and detach. */
+	for (size_t i = 0; i < client->app_count; i++) {
+		if (client->apps[i]->state != state)
+			continue;
+		app_settled(client, client->apps[i], code, reason, now);
+		i = (size_t)-1;
+	}
+}
+
+void apps_ask_tokens(struct hf_client *client)
+{
+	for (size_t i = 0; i < client->app_count; i++) {
+		struct app *app = client->apps[i];
+
+		if (app->state == APP_IDLE && app->token == NULL) {
+			app->state = APP_NO_TOKEN;
+			ask_for_token(client, app->id, 0);
+		}
+	}
+}
+
+/* An attached app with a new token is among them: to attach again replaces what it showed before.
+ */
+bool app_is_ready(const struct app *app)
 {
 	return app->state == APP_IDLE && app->token != NULL;
+}
+
+bool apps_are_ready(const struct hf_client *client)
+{
+	for (size_t i = 0; i < client->app_count; i++) {
+		if (app_is_ready(client->apps[i]))
+			return true;
+	}
+	return false;
 }
 
 void apps_attach_due(struct hf_client *client, uint64_t now)
@@ -245,7 +292,7 @@ void apps_attach_due(struct hf_client *client, uint64_t now)
 		struct hf_wire_session session;
 		uint8_t *room;
 
-		if (!is_due(app) || app->retry_ms > now)
+		if (!app_is_ready(app) || app->retry_ms > now)
 			continue;
 		room = connection_room(client, HF_WIRE_CONTROL_MAX);
 		if (room == NULL)
@@ -265,7 +312,7 @@ uint64_t apps_next_ms(const struct hf_client *client)
 	for (size_t i = 0; i < client->app_count; i++) {
 		const struct app *app = client->apps[i];
 
-		if (is_due(app) && (next == 0 || app->retry_ms < next))
+		if (app_is_ready(app) && (next == 0 || app->retry_ms < next))
 			next = HF_MAX(app->retry_ms, (uint64_t)1);
 	}
 	return next;

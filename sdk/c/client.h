@@ -5,10 +5,12 @@
  *	connection.c  one connection to a server: login, frames in, acks out, keepalive
  *	ending.c      how a connection ends, and what comes next
  *	fetch.c       one question to a dispatcher
- *	selection.c   which server next      transport.c  TCP and TLS      report.c  stats, names
+ *	selection.c   which server next      transport.c  TCP and TLS      config.c  new, free
+ *	report.c      stats, names
  *
- * All work is done by hf_client_process(). What a callback asks for (stop, attach, ack) is noted and done
- * when the callback has returned, so that nothing vanishes under the code that called it. */
+ * All work is done by hf_client_process(). What a callback asks for (stop, attach, ack) is noted
+ *and done when the callback has returned, so that nothing vanishes under the code that called it.
+ */
 #ifndef HOLDFAST_CLIENT_H
 #define HOLDFAST_CLIENT_H
 
@@ -50,7 +52,7 @@ struct app {
 	unsigned code; /* why it is not attached; 0 */
 	char registration[HF_REGISTRATION_MAX + 1];
 	char user_id[HF_USER_ID_MAX + 1];
-	char *token; /* owned; NULL: none */
+	char *token;       /* owned; NULL: none */
 	bool token_is_new; /* the server has not seen it yet */
 	char tags[HF_WIRE_TAGS_MAX][HF_WIRE_TAG_MAX + 1];
 	size_t tag_count;
@@ -65,6 +67,7 @@ struct hf_client {
 	enum hf_client_state state;
 	enum phase phase;
 	bool processing, stop_asked, more_input;
+	unsigned stop_flush_ms;
 	int epoll_fd;
 	struct ssl_ctx_st *tls_context; /* made when it is first needed */
 	struct transport transport;
@@ -87,12 +90,12 @@ struct hf_client {
 
 	/* of the connection */
 	struct hf_buffer in, out;
-	uint64_t deadline_ms;   /* of the phase; 0: none */
-	uint64_t retry_ms;      /* WAITING; 0: not by itself */
+	uint64_t deadline_ms; /* of the phase; 0: none */
+	uint64_t retry_ms;    /* WAITING; 0: not by itself */
 	uint64_t connected_ms, last_sent_ms, last_heard_ms;
-	uint64_t pong_deadline_ms; /* 0: none awaited */
-	uint64_t move_ms;          /* 0: no order to move */
-	uint64_t quiet_until_ms;   /* by COMMAND SLOW_DOWN: no ATTACH, DETACH */
+	uint64_t pong_deadline_ms;       /* 0: none awaited */
+	uint64_t move_ms;                /* 0: no order to move */
+	uint64_t quiet_until_ms;         /* by COMMAND SLOW_DOWN: no ATTACH, DETACH */
 	uint32_t heartbeat_s, learned_s; /* learned: what the line bears; 0: nothing learned */
 	unsigned silent_ends, good_beats;
 	bool login_answered, resumed;
@@ -119,11 +122,14 @@ void client_set_reason(struct hf_client *client, unsigned code, struct hf_bytes 
 int client_open(struct hf_client *client, const char *host, uint16_t port, bool tls);
 void client_close_transport(struct hf_client *client, bool orderly);
 void client_begin_attempt(struct hf_client *client, uint64_t now); /* fetch or connect */
+void client_begin_round(struct hf_client *client, uint64_t now);   /* over the servers known */
 void client_next_server(struct hf_client *client, uint64_t now);
-/* Bytes into client->in until the line is empty or a bound is met. `most`: what `in` may hold. 0 (nothing
- * more now), or the error that ended the stream. */
+/* Bytes into client->in until the line is empty or a bound is met. `most`: what `in` may hold. 0
+ * (nothing more now), or the error that ended the stream. */
 HF_MUST_CHECK int client_read(struct hf_client *client, size_t most);
-HF_MUST_CHECK int client_flush(struct hf_client *client, uint64_t now);
+int client_flush(struct hf_client *client, uint64_t now);
+/* Waits until all is written and the server has closed, at most so long. */
+void client_drain(struct hf_client *client, unsigned flush_ms);
 
 /* apps.c */
 struct app *app_find(const struct hf_client *client, uint32_t id);
@@ -132,10 +138,17 @@ void app_to_wire(const struct app *app, struct hf_wire_session *ret);
 /* What the server said of one app, in LOGIN_ACK, ATTACH_ACK, DETACH_ACK or BYE. */
 void app_settled(struct hf_client *client, struct app *app, unsigned code, struct hf_bytes reason,
 		 uint64_t now);
+/* The same of all that are in `state`, which `code` must end. */
+void apps_settle_all(struct hf_client *client, enum app_state state, unsigned code,
+		     struct hf_bytes reason, uint64_t now);
 size_t apps_count(const struct hf_client *client, enum app_state state);
+bool app_is_ready(const struct app *app); /* to be attached: it has a token that was not refused */
+bool apps_are_ready(const struct hf_client *client); /* any of them */
+/* Ask the program for the tokens that were never given. */
+void apps_ask_tokens(struct hf_client *client);
 /* ATTACH for the apps whose time has come. */
 void apps_attach_due(struct hf_client *client, uint64_t now);
-uint64_t apps_next_ms(const struct hf_client *client); /* 0: never */
+uint64_t apps_next_ms(const struct hf_client *client); /* when the next is due; 0: never */
 /* NULL: not seen. */
 struct seen_id *app_find_seen(struct app *app, uint64_t id);
 struct seen_id *app_add_seen(struct hf_client *client, struct app *app, uint64_t id);
@@ -159,9 +172,11 @@ void ending_lost(struct hf_client *client, uint64_t now);   /* cut, or fell sile
 void ending_bye(struct hf_client *client, const struct hf_wire_bye *bye, uint64_t now);
 void ending_move(struct hf_client *client, uint64_t now);    /* COMMAND MOVE is due */
 void ending_no_apps(struct hf_client *client, uint64_t now); /* nothing left to be connected for */
+void ending_stop(struct hf_client *client, unsigned flush_ms); /* by hf_client_stop() */
 void ending_wait(struct hf_client *client, uint64_t now, uint64_t wait_ms);
 
 /* fetch.c */
+bool fetch_url_is_valid(const char *text);
 void fetch_begin(struct hf_client *client, uint64_t now);
 void fetch_ready(struct hf_client *client, uint64_t now); /* the transport is ready */
 void fetch_input(struct hf_client *client, uint64_t now);

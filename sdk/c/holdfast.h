@@ -170,9 +170,10 @@ void hf_client_free(struct hf_client *client);
 
 /* Begin to connect; also after STOPPED. 0; -EALREADY; -EINVAL: no app is attached. */
 int hf_client_start(struct hf_client *client);
-/* Say goodbye and close; makes no callback. Acks not yet sent are sent if the line takes them at
- * once. */
-void hf_client_stop(struct hf_client *client);
+/* Say goodbye and close. Waits at most `flush_ms` until the server has read what was sent, so that
+ * no ack is lost; 0: does not wait. Makes no callback. From a callback: done when it has returned.
+ */
+void hf_client_stop(struct hf_client *client, unsigned flush_ms);
 void hf_client_status(struct hf_client *client, struct hf_client_status *ret_status);
 const char *hf_client_state_name(enum hf_client_state state); /* "connected" */
 

@@ -177,8 +177,9 @@ static int build_envelope(struct hf_bytes message, struct hf_arena *arena, struc
 
 		if (value.data == NULL || hf_bytes_equal(value, HF_BYTES_LITERAL("null")))
 			continue;
-		text[len++] = len == 0 ? '{' : ',';
-		text[len++] = '"';
+		text[len] = len == 0 ? '{' : ',';
+		text[len + 1] = '"';
+		len += 2;
 		memcpy(text + len, parts[i], name_len);
 		len += name_len;
 		memcpy(text + len, "\":", 2);
@@ -205,7 +206,7 @@ static int parse_payload(const json_t *message, struct hf_bytes text, size_t pay
 	const json_t *notification = json_object_get(message, "notification");
 	int err = 0;
 
-	if (data != NULL && is_given(data_b64))
+	if (is_given(data) && is_given(data_b64))
 		return problem_set(ret_problem, 400, "CONFLICTING_FIELDS", "message.data_b64", NULL,
 				   "a message has data or data_b64, not both");
 	if (is_given(data_b64))

@@ -1,4 +1,5 @@
-/* The record of a client, from accept to the last FIN, and the epoll set that the clients hang in. */
+/* The record of a client, from accept to the last FIN, and the epoll set that the clients hang in.
+ */
 #define HF_LOG_MODULE "room"
 #include "connection.h"
 
@@ -9,15 +10,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "hf_cursor.h"
 #include "hf_log.h"
 #include "listener.h"
 #include "room.h"
 #include "tls.h"
 
-#define EVENTS_MAX         256
-#define READ_SIZE          65536u
-#define TLS_STEPS_PER_TURN 32 /* a handshake step costs as much as dozens of reads */
-#define TLS_FIRST_BYTE     0x16
+#define EVENTS_MAX               256
+#define LOGGED_CLOSES_PER_SECOND 20
+#define READ_SIZE                65536u
+#define TLS_STEPS_PER_TURN       32 /* a handshake step costs as much as dozens of reads */
+#define TLS_FIRST_BYTE           0x16
 
 void connection_set_state(struct room *room, struct connection *connection,
 			  enum connection_state state)
@@ -66,11 +69,13 @@ static size_t profile_size(const struct profile *profile)
 int connection_set_profile(struct room *room, struct connection *connection,
 			   const struct profile *profile)
 {
-	uint8_t *block = pool_alloc(&room->pool, profile_size(profile), &connection->profile);
-	struct hf_writer w = { .pos = block, .end = block + profile_size(profile) };
+	size_t size = profile_size(profile);
+	uint8_t *block = pool_alloc(&room->pool, size, &connection->profile);
+	struct hf_writer w;
 
 	if (block == NULL)
 		return -ENOMEM;
+	w = hf_writer_of(block, size);
 	hf_writer_u8(&w, (uint8_t)profile->device.len);
 	hf_writer_u8(&w, (uint8_t)profile->platform.len);
 	hf_writer_u8(&w, (uint8_t)profile->sdk_version.len);
@@ -182,13 +187,41 @@ static bool queue_bye(struct room *room, struct connection *connection,
 	return queued;
 }
 
+/* Clients that break a rule are named in the log, within what a log can take. */
+static void log_close(struct room *room, const struct connection *connection,
+		      const struct hf_wire_bye *bye)
+{
+	enum hf_log_level level = HF_LOG_DEBUG;
+	char peer[HF_NET_TEXT_SIZE];
+
+	if (hf_close_action(bye->code) == HF_CLOSE_STOP && bye->code != HF_CLOSE_REPLACED &&
+	    rate_take(&room->log_bucket, rate_ticks(room_age_ms(room)),
+		      rate_cost(1, LOGGED_CLOSES_PER_SECOND), rate_cost(10, 1)))
+		level = HF_LOG_INFO;
+	if (!hf_log_enabled(level))
+		return;
+	connection_peer(connection, peer);
+	HF_LOG(level, "closed", "peer=%s conn=%u code=%u name=%s reason=%s", peer,
+	       connection->handle, bye->code, hf_close_name(bye->code),
+	       hf_log_quote(bye->reason.data, bye->reason.len));
+}
+
+void connection_peer(const struct connection *connection, char ret[HF_NET_TEXT_SIZE])
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+
+	ret[0] = '\0';
+	if (getpeername(connection->fd, (struct sockaddr *)&address, &len) == 0)
+		hf_net_format(&address, len, ret);
+}
+
 void connection_close_bye(struct room *room, struct connection *connection,
 			  const struct hf_wire_bye *bye)
 {
 	if (connection->state >= CONNECTION_CLOSING)
 		return;
-	HF_DEBUG("closed", "conn=%u code=%u name=%s reason=%s", connection->handle, bye->code,
-		 hf_close_name(bye->code), hf_log_quote(bye->reason.data, bye->reason.len));
+	log_close(room, connection, bye);
 	if (connection->state < CONNECTION_LOGIN || !queue_bye(room, connection, bye)) {
 		connection_abort(room, connection, bye->code);
 		return;
@@ -355,8 +388,7 @@ static void on_events(evutil_socket_t fd, short what, void *ctx)
 			tls_steps++;
 		if (events[i].events & EPOLLOUT && connection->state >= CONNECTION_LOGIN)
 			flush_on_writable(room, connection);
-		if (events[i].events & ~(uint32_t)EPOLLOUT ||
-		    connection->state == CONNECTION_TLS)
+		if (events[i].events & ~(uint32_t)EPOLLOUT || connection->state == CONNECTION_TLS)
 			on_readable(room, connection);
 	}
 }
@@ -366,7 +398,6 @@ int connections_open(struct room *room)
 	uint32_t limit = (uint32_t)HF_MIN(room->config->limits.connections + 1024, 0xffffffull);
 	int err;
 
-	room->epoll_fd = -1;
 	hf_slab_init(&room->connections, sizeof(struct connection), limit);
 	hf_slab_init(&room->sessions, sizeof(struct session), 0xffffff);
 	pool_init(&room->pool);
@@ -378,8 +409,8 @@ int connections_open(struct room *room)
 	room->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (room->epoll_fd < 0)
 		return -errno;
-	room->epoll_event = event_new(room->loop->base, room->epoll_fd, EV_READ | EV_PERSIST,
-				      on_events, room);
+	room->epoll_event =
+		event_new(room->loop->base, room->epoll_fd, EV_READ | EV_PERSIST, on_events, room);
 	if (room->read_buffer == NULL || room->pong == NULL || room->epoll_event == NULL ||
 	    event_add(room->epoll_event, NULL) < 0)
 		return -ENOMEM;
@@ -388,13 +419,18 @@ int connections_open(struct room *room)
 	return 0;
 }
 
-void connections_close(struct room *room)
+void connections_abort_all(struct room *room, uint32_t code)
 {
 	uint32_t pos = 0;
 	hf_handle handle;
 
 	while ((handle = hf_slab_next(&room->connections, &pos, UINT32_MAX)) != 0)
-		connection_abort(room, room_connection(room, handle), HF_CLOSE_NORMAL);
+		connection_abort(room, room_connection(room, handle), code);
+}
+
+void connections_close(struct room *room)
+{
+	connections_abort_all(room, HF_CLOSE_NORMAL);
 	flush_all(room);
 	if (room->flush_hook.fn != NULL)
 		hf_loop_remove_hook(room->loop, &room->flush_hook);

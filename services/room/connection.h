@@ -1,12 +1,14 @@
-/* services/room/connection.h - one client's connection: a fixed record of plain data, found by handle.
+/* services/room/connection.h - one client's connection: a fixed record of plain data, found by
+ * handle.
  *
  * The clients hang in a private epoll set that is itself one event of the loop; epoll carries the
  * handle, so an event of a connection that is gone finds nothing. There is one read buffer for all;
- * a connection keeps bytes only of a frame that is not complete. Frames to write are gathered during a
- * turn and leave in one write at its end. */
+ * a connection keeps bytes only of a frame that is not complete. Frames to write are gathered
+ * during a turn and leave in one write at its end. */
 #ifndef ROOM_CONNECTION_H
 #define ROOM_CONNECTION_H
 
+#include "hf_net.h"
 #include "hf_slab.h"
 #include "hf_wire.h"
 #include "ip_limits.h"
@@ -28,10 +30,11 @@ enum connection_state {
 };
 
 enum {
-	CONNECTION_DIRTY = 1 << 0,       /* in the list of this turn's writers */
-	CONNECTION_BLOCKED = 1 << 1,     /* the socket is full; EPOLLOUT is armed */
-	CONNECTION_LOAD_WAITS = 1 << 2,  /* a session wants a page once the output is flushed */
-	CONNECTION_WINDOW_FULL = 1 << 3, /* some session's window was full: the sweep looks closer */
+	CONNECTION_DIRTY = 1 << 0,      /* in the list of this turn's writers */
+	CONNECTION_BLOCKED = 1 << 1,    /* the socket is full; EPOLLOUT is armed */
+	CONNECTION_LOAD_WAITS = 1 << 2, /* a session wants a page once the output is flushed */
+	CONNECTION_WINDOW_FULL = 1
+				 << 3, /* some session's window was full: the sweep looks closer */
 	CONNECTION_OVER_TLS = 1 << 4,
 };
 
@@ -43,24 +46,25 @@ struct connection {
 	uint8_t session_count;
 	hf_handle handle;
 	hf_handle first_session;
-	hf_handle next; /* in the dirty or the closed list */
-	hf_handle ip;   /* see ip_limits.h */
-	uint32_t last_heard;   /* tick */
-	uint32_t opened;       /* room_age_ms(); from LOGIN_ACK on: wall clock in seconds */
+	hf_handle next;      /* in the dirty or the closed list */
+	hf_handle ip;        /* see ip_limits.h */
+	uint32_t last_heard; /* tick */
+	uint32_t opened;     /* room_age_ms(); from LOGIN_ACK on: wall clock in seconds */
 	uint16_t heartbeat_s;
-	uint8_t listener;      /* index */
+	uint8_t listener; /* index */
 	uint8_t spare;
-	rate frames, bytes;    /* buckets */
-	pool_ref partial;      /* struct partial in input.c */
-	pool_ref profile;      /* what LOGIN told: device, platform, SDK version */
-	pool_ref login;        /* struct login in login.c, while JOINING */
+	rate frames, bytes; /* buckets */
+	pool_ref partial;   /* struct partial in input.c */
+	pool_ref profile;   /* what LOGIN told: device, platform, SDK version */
+	pool_ref login;     /* struct login in login.c, while JOINING */
 	struct output output;
 	struct ssl_st *tls;
 };
 _Static_assert(sizeof(struct connection) <= 96, "a connection is counted in bytes");
 
 HF_MUST_CHECK int connections_open(struct room *room); /* 0 or -errno */
-void connections_close(struct room *room);             /* all of them, at once */
+void connections_abort_all(struct room *room, uint32_t code);
+void connections_close(struct room *room); /* all, at once, and what held them */
 
 /* Takes `fd`. 0, or -errno: then it is still the caller's. */
 HF_MUST_CHECK int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener);
@@ -73,8 +77,7 @@ HF_MUST_CHECK bool connection_send(struct room *room, struct connection *connect
 				   struct frame *frame);
 /* A control frame of ours; takes the reference, NULL ends the connection as out of memory. A client
  * that can't take even that is cut as a slow consumer. */
-void connection_send_control(struct room *room, struct connection *connection,
-			     struct frame *frame);
+void connection_send_control(struct room *room, struct connection *connection, struct frame *frame);
 
 /* Orderly end: sessions are dropped, BYE says why, output is flushed. `bye` may be NULL. */
 void connection_close(struct room *room, struct connection *connection, uint32_t code,
@@ -85,6 +88,9 @@ void connection_close_bye(struct room *room, struct connection *connection,
 void connection_abort(struct room *room, struct connection *connection, uint32_t code);
 #define CONNECTION_ENDED_EOF   0
 #define CONNECTION_ENDED_ERROR 1
+
+/* "198.51.100.7:52011", or "" when it is gone. */
+void connection_peer(const struct connection *connection, char ret[HF_NET_TEXT_SIZE]);
 
 /* What LOGIN told of the device. */
 struct profile {

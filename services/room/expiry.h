@@ -12,7 +12,7 @@ struct expiry {
 	struct expiry_entry {
 		hf_handle handle;
 		uint32_t since; /* tick */
-	} *entries;
+	} * entries;
 	uint32_t head, count, capacity; /* a ring; the capacity is a power of two */
 };
 

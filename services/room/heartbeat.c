@@ -28,9 +28,9 @@ void heartbeat_on_ping(struct room *room, struct connection *connection, struct 
 	connection->heartbeat_s = heartbeat_agree(room, connection->network, wish_s);
 	if (connection->heartbeat_s == wish_s)
 		return;
-	len = hf_wire_encode_command(
-		&(struct hf_wire_command){ .kind = HF_WIRE_COMMAND_HEARTBEAT,
-					   .heartbeat_s = connection->heartbeat_s },
-		wire, sizeof(wire));
+	len = hf_wire_encode_command(&(struct hf_wire_command){ .kind = HF_WIRE_COMMAND_HEARTBEAT,
+								.heartbeat_s =
+									connection->heartbeat_s },
+				     wire, sizeof(wire));
 	connection_send_control(room, connection, len > 0 ? frame_new(wire, (size_t)len) : NULL);
 }

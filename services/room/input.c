@@ -51,10 +51,9 @@ void input_forget(struct room *room, struct connection *connection)
 	connection->partial = 0;
 }
 
-/* Room for `more` bytes, growing by doubling, but never beyond the frame that is awaited: who claims
- * a large frame gets memory only for what was sent. */
-static struct partial *partial_grow(struct room *room, struct connection *connection,
-				    uint32_t more)
+/* Room for `more` bytes, growing by doubling, but never beyond the frame that is awaited: who
+ * claims a large frame gets memory only for what was sent. */
+static struct partial *partial_grow(struct room *room, struct connection *connection, uint32_t more)
 {
 	struct partial *old = pool_at(&room->pool, connection->partial), *partial;
 	uint32_t len = old == NULL ? 0 : old->len;
@@ -141,8 +140,8 @@ static void on_frame(struct room *room, struct connection *connection,
 
 	++*room->metrics.frames_in[frame->type];
 	if (frame->type != HF_WIRE_ACK && /* an ACK pays only when it acks nothing */
-	    !rate_take(&connection->frames, rate_ticks(room_age_ms(room)),
-		       rate_cost(1, per_second), rate_cost(2 * per_second, per_second))) {
+	    !rate_take(&connection->frames, rate_ticks(room_age_ms(room)), rate_cost(1, per_second),
+		       rate_cost(2 * per_second, per_second))) {
 		connection_close(room, connection, HF_CLOSE_RATE_LIMITED, "too many frames");
 		return;
 	}
@@ -187,8 +186,8 @@ static void on_frame(struct room *room, struct connection *connection,
 	connection_close(room, connection, HF_CLOSE_PROTOCOL_VIOLATION, "frame not welcome now");
 }
 
-/* Bytes for the frame that is kept: how many were taken. A header is completed byte by byte, as nothing
- * tells yet how long it is. */
+/* Bytes for the frame that is kept: how many were taken. A header is completed byte by byte, as
+ * nothing tells yet how long it is. */
 static size_t continue_partial(struct room *room, struct connection *connection,
 			       const uint8_t *data, size_t len)
 {
@@ -230,7 +229,9 @@ static bool is_foreign(struct room *room, struct connection *connection, uint8_t
 	else
 		reason = REJECT_NOT_OURS;
 	++*room->metrics.rejected[reason];
-	if (first >> 3 > 0 && first >> 3 < HF_WIRE_TYPE_COUNT && (first & 7) == 0)
+	if (reason == REJECT_HTTP) /* BYE would mean nothing to it */
+		connection_abort(room, connection, HF_CLOSE_BAD_FRAME);
+	else if (first >> 3 > 0 && first >> 3 < HF_WIRE_TYPE_COUNT && (first & 7) == 0)
 		connection_close(room, connection, HF_CLOSE_PROTOCOL_VIOLATION,
 				 "LOGIN must come first");
 	else

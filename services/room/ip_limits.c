@@ -16,7 +16,7 @@ struct entry {
 	uint32_t connections;
 	rate accepted, failed; /* buckets, see rate.h */
 	uint32_t handle;
-	uint64_t keep_until_ms;    /* failures are remembered so long */
+	uint64_t keep_until_ms; /* failures are remembered so long */
 	uint64_t penalty_until_ms;
 };
 

@@ -21,9 +21,9 @@ struct ip_network {
 };
 
 struct ip_limits {
-	uint64_t connections;          /* at once; 0: no limit, for this and the others */
+	uint64_t connections; /* at once; 0: no limit, for this and the others */
 	uint64_t accept_per_second;
-	uint64_t failed_per_minute;    /* logins */
+	uint64_t failed_per_minute; /* logins */
 	uint64_t penalty_ms;
 	struct ip_network exempt[IP_NETWORKS_MAX];
 	size_t exempt_count;

@@ -20,7 +20,7 @@ static const struct {
 	const char *reason;
 } token_refusals[] = {
 	[HF_TOKEN_MALFORMED] = { HF_CLOSE_AUTH_REJECTED, "token malformed" },
-	[HF_TOKEN_KEY_UNKNOWN] = { HF_CLOSE_TOKEN_REVOKED, "token key unknown" },
+	[HF_TOKEN_KEY_UNKNOWN] = { HF_CLOSE_AUTH_REJECTED, "token key unknown" },
 	[HF_TOKEN_BAD_SIGNATURE] = { HF_CLOSE_AUTH_REJECTED, "token signature wrong" },
 	[HF_TOKEN_EXPIRED] = { HF_CLOSE_TOKEN_EXPIRED, "token expired" },
 	[HF_TOKEN_NOT_YET_VALID] = { HF_CLOSE_TOKEN_NOT_YET_VALID, "token not yet valid" },
@@ -67,10 +67,9 @@ static void count_refusal(struct room *room, const struct connection *connection
 	static struct hf_log_throttle throttle;
 
 	++*metrics_of_code(&room->metrics, room->metrics.logins, code);
-	if (code != HF_CLOSE_AUTH_REJECTED && code != HF_CLOSE_TOKEN_REVOKED &&
-	    code != HF_CLOSE_APP_UNKNOWN)
+	if (code != HF_CLOSE_AUTH_REJECTED && code != HF_CLOSE_APP_UNKNOWN)
 		return;
-	if (ip_login_failed(&room->ips, &room->ip_limits, connection->ip,
+	if (ip_login_failed(&room->ips, &room->config->ip_limits, connection->ip,
 			    hf_loop_now_ms(room->loop)))
 		++*room->metrics.ip_penalties;
 	if (hf_log_throttle_pass(&throttle, 10000))
@@ -80,8 +79,7 @@ static void count_refusal(struct room *room, const struct connection *connection
 
 /* Attach one registration. 0: a session stands, and register was told of it. */
 static uint32_t attach(struct room *room, struct connection *connection,
-		       const struct hf_wire_session *wanted, uint8_t flags,
-		       const char **ret_reason)
+		       const struct hf_wire_session *wanted, uint8_t flags, const char **ret_reason)
 {
 	struct session *session = session_of_app(room, connection, wanted->app);
 	struct hf_token_claims claims;
@@ -170,10 +168,12 @@ static void finish_if_known(struct room *room, struct connection *connection)
 	HF_DEBUG("logged in", "conn=%u sessions=%u heartbeat_s=%u", connection->handle,
 		 connection->session_count, connection->heartbeat_s);
 	connection_send_control(room, connection, ack);
-	for (hf_handle next = connection->first_session; next != 0;) {
-		session = room_session(room, next);
-		next = session->next_of_connection;
+	session = room_session(room, connection->first_session);
+	while (session != NULL) {
+		hf_handle next = session->next_of_connection;
+
 		delivery_login(room, session);
+		session = room_session(room, next); /* none, when the client had to be cut */
 	}
 }
 
@@ -211,10 +211,9 @@ void login_on_login(struct room *room, struct connection *connection, struct hf_
 	if (!is_welcome(room, connection, &wire))
 		return;
 	login = pool_alloc(&room->pool, sizeof(*login), &connection->login);
-	if (login == NULL ||
-	    connection_set_profile(room, connection,
-				   &(struct profile){ wire.device, wire.platform,
-						      wire.sdk_version }) < 0) {
+	if (login == NULL || connection_set_profile(room, connection,
+						    &(struct profile){ wire.device, wire.platform,
+								       wire.sdk_version }) < 0) {
 		reject(room, connection, HF_CLOSE_OVERLOADED, "out of memory");
 		return;
 	}
@@ -230,8 +229,7 @@ void login_on_login(struct room *room, struct connection *connection, struct hf_
 		struct login_result *result = &login->results[i];
 
 		result->app = wire.sessions[i].app;
-		result->code =
-			attach(room, connection, &wire.sessions[i], 0, &result->reason);
+		result->code = attach(room, connection, &wire.sessions[i], 0, &result->reason);
 		if (result->code != 0)
 			count_refusal(room, connection, result->code, result->reason);
 	}

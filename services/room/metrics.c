@@ -27,7 +27,7 @@ static const char *const drop_names[] = {
 	[DROP_MEMORY] = "memory",
 };
 static const char *const push_names[] = {
-	[HF__PUSH_RESULT__WRITTEN] = "written",   [HF__PUSH_RESULT__DEFERRED] = "deferred",
+	[HF__PUSH_RESULT__WRITTEN] = "written",     [HF__PUSH_RESULT__DEFERRED] = "deferred",
 	[HF__PUSH_RESULT__IN_FLIGHT] = "in_flight", [HF__PUSH_RESULT__GONE] = "gone",
 	[HF__PUSH_RESULT__DROPPED] = "dropped",
 };
@@ -50,7 +50,7 @@ static uint64_t *plain(struct room *room, const char *name, const char *help)
 static void open_codes(struct room *room, uint64_t *table[METRICS_CODE_CLASSES][16],
 		       const char *name, const char *help)
 {
-	for (unsigned class = 0; class < METRICS_CODE_CLASSES; class++) {
+	for (unsigned class = 0; class < METRICS_CODE_CLASSES; class ++) {
 		for (unsigned i = 0; i < 16; i++) {
 			char text[16];
 
@@ -65,7 +65,7 @@ static void open_codes(struct room *room, uint64_t *table[METRICS_CODE_CLASSES][
 uint64_t *metrics_of_code(struct room_metrics *metrics, uint64_t *table[METRICS_CODE_CLASSES][16],
 			  uint32_t code)
 {
-	for (unsigned class = 0; class < METRICS_CODE_CLASSES; class++) {
+	for (unsigned class = 0; class < METRICS_CODE_CLASSES; class ++) {
 		uint32_t i = code - code_bases[class];
 
 		if (i < 16 && table[class][i] != NULL)
@@ -186,11 +186,12 @@ static void open_delivery(struct room *room)
 {
 	struct room_metrics *m = &room->metrics;
 	const char *written = "holdfast_messages_written_total";
-	const char *loads = "holdfast_room_loads_total", *batches = "holdfast_room_ack_batches_total";
+	const char *loads = "holdfast_room_loads_total",
+		   *batches = "holdfast_room_ack_batches_total";
 
 	for (int i = 0; i < (int)HF_ARRAY_LEN(push_names); i++)
-		m->pushes[i] = labelled(room, "holdfast_room_pushes_total", "result",
-					push_names[i], "Pushes to sessions, by outcome");
+		m->pushes[i] = labelled(room, "holdfast_room_pushes_total", "result", push_names[i],
+					"Pushes to sessions, by outcome");
 	for (int i = 0; i < DROP_REASON_COUNT; i++)
 		m->dropped[i] = labelled(room, "holdfast_messages_dropped_total", "reason",
 					 drop_names[i], "Messages not written to a session");
@@ -239,7 +240,6 @@ void metrics_open(struct room *room)
 						 "stage=\"auth\"", "", 1000000);
 	m->handshake_register = hf_metrics_histogram(room->service->metrics, handshake,
 						     "stage=\"register\"", "", 1000000);
-	m->loop_lag = hf_metrics_histogram(room->service->metrics,
-					   "holdfast_room_loop_lag_seconds", NULL,
-					   "How late the room's 100 ms tick ran", 1000);
+	m->loop_lag = hf_metrics_histogram(room->service->metrics, "holdfast_room_loop_lag_seconds",
+					   NULL, "How late the room's 100 ms tick ran", 1000);
 }

@@ -9,20 +9,20 @@ struct room;
 
 /* Why a connection was turned away before it had logged in. */
 enum reject_reason {
-	REJECT_CONNECTIONS,        /* limits.connections, or descriptors */
+	REJECT_CONNECTIONS, /* limits.connections, or descriptors */
 	REJECT_PER_IP_CONNECTIONS,
 	REJECT_ACCEPT_RATE,
 	REJECT_PER_IP_ACCEPT_RATE,
-	REJECT_PENALTY,            /* too many failed logins from that address */
-	REJECT_DESCRIPTORS,        /* EMFILE, ENFILE */
+	REJECT_PENALTY,     /* too many failed logins from that address */
+	REJECT_DESCRIPTORS, /* EMFILE, ENFILE */
 	REJECT_MEMORY,
 	REJECT_DRAINING,
 	REJECT_TLS_NOT_CONFIGURED,
 	REJECT_TLS_HANDSHAKE,
-	REJECT_HTTP,               /* a web client: not served on this port */
-	REJECT_NOT_OURS,           /* neither TLS nor our protocol */
+	REJECT_HTTP,     /* a web client: not served on this port */
+	REJECT_NOT_OURS, /* neither TLS nor our protocol */
 	REJECT_HANDSHAKE_TIMEOUT,
-	REJECT_LOGIN,              /* LOGIN was refused; _logins_total says why */
+	REJECT_LOGIN, /* LOGIN was refused; _logins_total says why */
 	REJECT_REASON_COUNT
 };
 
@@ -60,7 +60,7 @@ struct room_metrics {
 
 void metrics_open(struct room *room);
 /* The cell of a close code in one of the tables above. */
-uint64_t *metrics_of_code(struct room_metrics *metrics,
-			  uint64_t *table[METRICS_CODE_CLASSES][16], uint32_t code);
+uint64_t *metrics_of_code(struct room_metrics *metrics, uint64_t *table[METRICS_CODE_CLASSES][16],
+			  uint32_t code);
 
 #endif

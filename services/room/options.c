@@ -1,7 +1,6 @@
-#define HF_LOG_MODULE "room"
 #include <errno.h>
+#include <stdio.h>
 
-#include "hf_log.h"
 #include "room.h"
 #include "window.h"
 
@@ -22,13 +21,21 @@ static const struct hf_option listener_options[] = {
 	{ 0 },
 };
 
-#define KEEPALIVE(name, member, initial, max)                                                      \
-	{ name ".initial", HF_OPT_MSEC, AT(member.initial_ms), initial, 1000, 43200000,            \
-	  "heartbeat agreed when the client wishes none", .reloadable = true },                    \
-	{ name ".min", HF_OPT_MSEC, AT(member.min_ms), "60s", 1000, 43200000,                      \
-	  "shortest heartbeat", .reloadable = true },                                              \
-	{ name ".max", HF_OPT_MSEC, AT(member.max_ms), max, 1000, 43200000, "longest heartbeat",   \
-	  .reloadable = true }
+#define KEEPALIVE(name, member, initial, max)                                           \
+	{ name ".initial",                                                              \
+	  HF_OPT_MSEC,                                                                  \
+	  AT(member.initial_ms),                                                        \
+	  initial,                                                                      \
+	  1000,                                                                         \
+	  43200000,                                                                     \
+	  "heartbeat agreed when the client wishes none",                               \
+	  .reloadable = true },                                                         \
+		{ name ".min", HF_OPT_MSEC, AT(member.min_ms),    "60s",                \
+		  1000,        43200000,    "shortest heartbeat", .reloadable = true }, \
+	{                                                                               \
+		name ".max", HF_OPT_MSEC, AT(member.max_ms), max, 1000, 43200000,       \
+			"longest heartbeat", .reloadable = true                         \
+	}
 
 const struct hf_option room_options[] = {
 	HF_SERVICE_OPTIONS(struct room_config),
@@ -49,8 +56,8 @@ const struct hf_option room_options[] = {
 	  .reloadable = true },
 	{ "limits.per_ip_penalty", HF_OPT_MSEC, AT(limits.per_ip_penalty_ms), "1m", 1000, 86400000,
 	  "how long an address is refused then", .reloadable = true },
-	{ "limits.per_ip_exempt", HF_OPT_STRINGS, AT(limits.per_ip_exempt),
-	  "127.0.0.0/8, ::1/128", 0, IP_NETWORKS_MAX,
+	{ "limits.per_ip_exempt", HF_OPT_STRINGS, AT(limits.per_ip_exempt), "127.0.0.0/8, ::1/128",
+	  0, IP_NETWORKS_MAX,
 	  "networks that the per_ip limits do not count, such as load balancers",
 	  .reloadable = true },
 	{ "limits.handshake_timeout", HF_OPT_MSEC, AT(limits.handshake_timeout_ms), "8s", 100,
@@ -97,48 +104,52 @@ const struct hf_option room_options[] = {
 	{ 0 },
 };
 
-static int check_keepalive(const char *name, const struct room_keepalive_config *keepalive)
+static int check_keepalive(const char *name, const struct room_keepalive_config *keepalive,
+			   char error[HF_CONFIG_ERROR_SIZE])
 {
 	if (keepalive->min_ms <= keepalive->initial_ms &&
 	    keepalive->initial_ms <= keepalive->max_ms)
 		return 0;
-	HF_ERROR("bad configuration", "key=keepalive.%s err=\"min <= initial <= max is required\"",
+	snprintf(error, HF_CONFIG_ERROR_SIZE, "keepalive.%s: min <= initial <= max is required",
 		 name);
 	return -EINVAL;
 }
 
-int room_config_check(const struct room_config *config, struct ip_limits *ret_limits)
+static int check_listeners(const struct room_config *config, char error[HF_CONFIG_ERROR_SIZE])
 {
-	const struct hf_strings *exempt = &config->limits.per_ip_exempt;
-	struct ip_limits limits = {
-		.connections = config->limits.per_ip_connections,
-		.accept_per_second = config->limits.per_ip_accept_rate,
-		.failed_per_minute = config->limits.per_ip_failed_logins,
-		.penalty_ms = config->limits.per_ip_penalty_ms,
-		.exempt_count = exempt->count,
-	};
+	const struct room_listener_config *listener = config->listeners.items;
 
-	if (check_keepalive("cellular", &config->keepalive.cellular) < 0 ||
-	    check_keepalive("wifi", &config->keepalive.wifi) < 0)
+	for (size_t i = 0; i < config->listeners.count; i++, listener++) {
+		if ((listener->certificate[0] != '\0') == (listener->key_file[0] != '\0'))
+			continue;
+		snprintf(error, HF_CONFIG_ERROR_SIZE,
+			 "listeners[%zu].tls: certificate and key_file go together", i);
 		return -EINVAL;
-	for (size_t i = 0; i < exempt->count; i++) {
-		if (ip_network_parse(exempt->values[i], &limits.exempt[i]) < 0) {
-			HF_ERROR("bad configuration", "key=limits.per_ip_exempt value=%s",
-				 hf_log_quote(exempt->values[i], strlen(exempt->values[i])));
-			return -EINVAL;
-		}
 	}
-	for (size_t i = 0; i < config->listeners.count; i++) {
-		const struct room_listener_config *listener =
-			(const struct room_listener_config *)config->listeners.items + i;
-
-		if ((listener->certificate[0] != '\0') != (listener->key_file[0] != '\0')) {
-			HF_ERROR("bad configuration",
-				 "key=listeners[%zu].tls err=\"certificate and key_file go together\"",
-				 i);
-			return -EINVAL;
-		}
-	}
-	*ret_limits = limits;
 	return 0;
+}
+
+int room_config_check(void *ret, char error[HF_CONFIG_ERROR_SIZE])
+{
+	struct room_config *config = ret;
+	const struct hf_strings *exempt = &config->limits.per_ip_exempt;
+	struct ip_limits *limits = &config->ip_limits;
+
+	limits->connections = config->limits.per_ip_connections;
+	limits->accept_per_second = config->limits.per_ip_accept_rate;
+	limits->failed_per_minute = config->limits.per_ip_failed_logins;
+	limits->penalty_ms = config->limits.per_ip_penalty_ms;
+	limits->exempt_count = exempt->count;
+	for (size_t i = 0; i < exempt->count; i++) {
+		if (ip_network_parse(exempt->values[i], &limits->exempt[i]) == 0)
+			continue;
+		snprintf(error, HF_CONFIG_ERROR_SIZE,
+			 "limits.per_ip_exempt: %s is not a network such as 10.0.0.0/8",
+			 exempt->values[i]);
+		return -EINVAL;
+	}
+	if (check_keepalive("cellular", &config->keepalive.cellular, error) < 0 ||
+	    check_keepalive("wifi", &config->keepalive.wifi, error) < 0)
+		return -EINVAL;
+	return check_listeners(config, error);
 }

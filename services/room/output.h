@@ -26,8 +26,8 @@ static inline struct frame *frame_ref(struct frame *frame)
 }
 
 struct output_ring {
-	uint64_t bytes;   /* of the frames in the ring */
-	uint32_t written; /* of the first frame, the one in the record */
+	uint64_t bytes;                 /* of the frames in the ring */
+	uint32_t written;               /* of the first frame, the one in the record */
 	uint16_t head, count, capacity; /* the capacity is a power of two */
 	struct frame *frames[];
 };

@@ -28,7 +28,7 @@ static unsigned class_of(size_t size, uint32_t *ret_units)
 		return *ret_units - 1;
 	}
 	*ret_units = 2 * LINEAR_BYTES / POOL_UNIT;
-	for (; (size_t)*ret_units * POOL_UNIT < size; class++)
+	for (; (size_t)*ret_units * POOL_UNIT < size; class ++)
 		*ret_units *= 2;
 	return class;
 }

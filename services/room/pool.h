@@ -19,9 +19,9 @@ typedef uint32_t pool_ref; /* 0: none */
 struct pool {
 	uint8_t **chunks;
 	uint32_t chunk_count, chunk_capacity;
-	uint32_t fresh, fresh_end;             /* units never used yet, in the newest chunk */
+	uint32_t fresh, fresh_end;         /* units never used yet, in the newest chunk */
 	pool_ref free_heads[POOL_CLASSES]; /* linked through the first 4 bytes */
-	size_t used;                           /* bytes of live blocks, rounded */
+	size_t used;                       /* bytes of live blocks, rounded */
 };
 
 void pool_init(struct pool *pool);

@@ -1,8 +1,8 @@
 /* services/room/rate.h - a token bucket in 4 bytes: the generic cell rate algorithm (ITU-T I.371).
  *
  * Time is in ticks of 1/16 ms and may wrap. The bucket is the moment at which it would be empty
- * again; an event moves it on by its cost, and one that would move it more than `burst` ahead of now
- * is refused. A fresh bucket is 0. */
+ * again; an event moves it on by its cost, and one that would move it more than `burst` ahead of
+ * now is refused. A fresh bucket is 0. */
 #ifndef HF_ROOM_RATE_H
 #define HF_ROOM_RATE_H
 

@@ -1,5 +1,5 @@
-/* services/room/room.h - the gateway process: its configuration, its state, and what each part of it
- * offers to the others. Everything hangs in one `struct room`; there is one a process.
+/* services/room/room.h - the gateway process: its configuration, its state, and what each part of
+ *it offers to the others. Everything hangs in one `struct room`; there is one a process.
  *
  *	listener -> connection -> login -> session -> index     (register: who is here)
  *	                 |                    |   `-> delivery  (saver: what is owed)
@@ -55,22 +55,21 @@ struct room_config {
 		uint64_t grace_ms;
 	} keepalive;
 	uint64_t drain_rate;
+	struct ip_limits ip_limits; /* made of limits.per_ip_* by the check */
 };
 
 extern const struct hf_option room_options[];
-/* What the table can't say: CIDR texts, min <= initial <= max. 0, or -EINVAL after logging which. */
-HF_MUST_CHECK int room_config_check(const struct room_config *config, struct ip_limits *ret_limits);
+HF_MUST_CHECK int room_config_check(void *config, char error[HF_CONFIG_ERROR_SIZE]);
 
-struct listener;      /* listener.c */
-struct index_state;   /* index.c */
-struct acks_state;    /* acks.c */
-struct drain_state;   /* drain.c */
+struct listener;    /* listener.c */
+struct index_state; /* index.c */
+struct acks_state;  /* acks.c */
+struct drain_state; /* drain.c */
 
 struct room {
 	struct hf_service *service;
 	struct hf_loop *loop;
 	const struct room_config *config;
-	struct ip_limits ip_limits;
 	struct room_metrics metrics;
 	uint64_t start_ms; /* monotonic; ticks count from here */
 
@@ -83,18 +82,18 @@ struct room {
 
 	struct listener *listeners;
 	size_t listener_count;
-	rate accept_bucket;
+	rate accept_bucket, log_bucket;
 	int spare_fd; /* given up to refuse a connection when descriptors run out */
 
 	int epoll_fd; /* the clients' own set */
 	struct event *epoll_event;
 	uint8_t *read_buffer;
-	hf_handle dirty_head;          /* connections with output of this turn */
-	hf_handle closed_head;         /* connections to be freed at the end of the turn */
+	hf_handle dirty_head;  /* connections with output of this turn */
+	hf_handle closed_head; /* connections to be freed at the end of the turn */
 	struct hf_turn_hook flush_hook;
-	uint64_t queued_bytes;         /* to write, of all connections */
-	uint64_t partial_bytes;        /* of frames not complete yet, likewise */
-	struct frame *pong;            /* one for everybody */
+	uint64_t queued_bytes;  /* to write, of all connections */
+	uint64_t partial_bytes; /* of frames not complete yet, likewise */
+	struct frame *pong;     /* one for everybody */
 
 	struct expiry handshakes, lingers;
 	struct hf_timer tick_timer;
@@ -109,8 +108,8 @@ struct room {
 	hf_handle *loads; /* sessions that want a page from saver at the end of this turn */
 	size_t load_count, load_capacity;
 	struct hf_task load_task;
-	struct load_retry *load_retries;
-	struct drain_state *drain; /* NULL: not draining */
+	struct page_load *page_loads; /* asked for, or to be asked for again */
+	struct drain_state *drain;    /* NULL: not draining */
 	Hf__Room_Service rpc;
 };
 
@@ -145,7 +144,8 @@ extern const struct hf_service_type room_type;
 
 /* listener.c */
 HF_MUST_CHECK int listeners_open(struct room *room); /* 0 or -errno, logged */
-void listeners_close(struct room *room);
+void listeners_close(struct room *room);             /* no new connections */
+void listeners_free(struct room *room);
 void listeners_reload(struct room *room); /* certificates */
 
 /* login.c: frames of a client that change who it is. */
@@ -165,6 +165,7 @@ void heartbeat_on_ping(struct room *room, struct connection *connection, struct 
 
 /* index.c and sync.c: what register knows of us. */
 HF_MUST_CHECK int index_open(struct room *room);
+void index_silence(struct room *room); /* register is told nothing more: our end tells all */
 void index_close(struct room *room);
 /* Tell the slot's owner. False: nobody to tell right now (it will be, by Sync), so don't wait. */
 bool index_add(struct room *room, struct session *session);
@@ -172,14 +173,24 @@ void index_remove(struct room *room, const struct session *session);
 void index_resync(struct room *room, const uint8_t bitmap[HF_SLOTS / 8]);
 bool index_is_settled(const struct room *room); /* nothing unsent or unanswered */
 
-/* delivery.c: pushes, pages of what is owed, client acks. */
+/* delivery.c: pages of what saver holds. */
+void delivery_login(struct room *room, struct session *session);
+/* Load more for this session if it is behind and has room for it. */
+void delivery_continue(struct room *room, struct session *session);
+/* What saver holds above `after` was not sent yet. False: the session is gone. */
+bool delivery_fall_behind(struct room *room, struct session *session, uint64_t after);
+void delivery_out_of_memory(struct room *room, const struct session *session); /* ends it */
+void delivery_run_loads(void *room);
+void delivery_close(struct room *room);
+
+/* push.c: messages from center, acks from clients. */
 Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct frame **frame,
 			     hf_handle handle, uint64_t epoch);
 void delivery_on_ack(struct room *room, struct connection *connection, struct hf_bytes body);
-/* Load more for this session if it is behind and has room for it. */
-void delivery_continue(struct room *room, struct session *session);
-void delivery_login(struct room *room, struct session *session);
-void delivery_close(struct room *room);
+/* Queue a message. False: not taken, and the connection may be closing or gone. */
+bool delivery_write(struct room *room, struct connection *connection, struct frame *frame);
+/* Into the window. False: the session is gone. */
+bool delivery_remember(struct room *room, struct session *session, uint64_t message_id);
 
 /* acks.c: batches of acks on their way to saver. */
 HF_MUST_CHECK int acks_open(struct room *room);

@@ -16,8 +16,7 @@ static size_t names_size(size_t registration_len, size_t user_id_len)
 static pool_ref names_new(struct room *room, struct hf_bytes registration, struct hf_bytes user_id)
 {
 	pool_ref ref;
-	uint8_t *block =
-		pool_alloc(&room->pool, names_size(registration.len, user_id.len), &ref);
+	uint8_t *block = pool_alloc(&room->pool, names_size(registration.len, user_id.len), &ref);
 
 	if (block == NULL)
 		return 0;
@@ -101,8 +100,7 @@ struct session *session_new(struct room *room, struct connection *connection, ui
 	session->connection = connection->handle;
 	session->app = app;
 	session->epoch = hf_id_next(&room->service->ids, hf_loop_wall_ms(room->loop));
-	session->slot =
-		hf_service_slot(room->service, app, registration.data, registration.len);
+	session->slot = hf_service_slot(room->service, app, registration.data, registration.len);
 	session->next_of_connection = connection->first_session;
 	connection->first_session = handle;
 	connection->session_count++;
@@ -141,14 +139,14 @@ void session_drop(struct room *room, struct session *session)
 	hf_slab_free(&room->sessions, session->handle);
 }
 
-static struct frame *encode_end(uint32_t app, uint32_t code, struct hf_bytes reason,
-				bool attaching)
+static struct frame *encode_end(uint32_t app, uint32_t code, struct hf_bytes reason, bool attaching)
 {
 	uint8_t wire[HF_WIRE_CONTROL_MAX];
 	ssize_t len;
 
 	if (attaching)
-		len = hf_wire_encode_attach_ack(&(struct hf_wire_attach_result){ app, code, reason },
+		len = hf_wire_encode_attach_ack(&(struct hf_wire_attach_result){ app, code,
+										 reason },
 						wire, sizeof(wire));
 	else
 		len = hf_wire_encode_detach(HF_WIRE_DETACH_ACK,

@@ -13,10 +13,10 @@ struct room;
 struct connection;
 
 enum {
-	SESSION_JOINING = 1 << 0,   /* register has not answered yet */
-	SESSION_LOADING = 1 << 1,   /* a Saver.Load is wanted, running, or waits for its next try */
+	SESSION_JOINING = 1 << 0, /* register has not answered yet */
+	SESSION_LOADING = 1 << 1, /* a Saver.Load is wanted, running, or waits for its next try */
 	SESSION_LOGIN_LOAD = 1 << 2, /* the next load is the first one */
-	SESSION_ATTACHING = 1 << 3, /* ATTACH_ACK is due when register has answered */
+	SESSION_ATTACHING = 1 << 3,  /* ATTACH_ACK is due when register has answered */
 };
 
 struct session {

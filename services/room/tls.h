@@ -1,8 +1,8 @@
 /* services/room/tls.h - TLS on the clients' port, by OpenSSL straight on the descriptor.
  *
  * A listener with a certificate has a context; whoever's first byte is 0x16 gets a TLS object from
- * it. Everything behind sees the same read and write calls. Buffers are released while idle, sessions
- * resume by stateless tickets, renegotiation is off. */
+ * it. Everything behind sees the same read and write calls. Buffers are released while idle,
+ * sessions resume by stateless tickets, renegotiation is off. */
 #ifndef ROOM_TLS_H
 #define ROOM_TLS_H
 
@@ -26,7 +26,8 @@ void tls_free(struct ssl_st *tls); /* NULL is fine */
 int tls_handshake(struct ssl_st *tls, bool *ret_want_write);
 /* Like read(2) and write(2): bytes, 0 at the end (read), -EAGAIN, or another -errno. */
 ssize_t tls_read(struct ssl_st *tls, void *buffer, size_t size);
-/* Gathers the pieces into one record where they fit. After -EAGAIN the same bytes must come first again. */
+/* Gathers the pieces into one record where they fit. After -EAGAIN the same bytes must come first
+ * again. */
 ssize_t tls_writev(struct ssl_st *tls, const struct iovec *pieces, int count);
 void tls_shutdown(struct ssl_st *tls); /* says close_notify, if the socket takes it */
 

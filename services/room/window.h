@@ -7,7 +7,7 @@
 
 #include "pool.h"
 
-#define WINDOW_MAX      1024u      /* most ids, whatever the configuration says */
+#define WINDOW_MAX        1024u      /* most ids, whatever the configuration says */
 #define WINDOW_UP_TO_DATE UINT64_MAX /* of `after`: nothing waits in saver */
 
 struct window {

@@ -217,7 +217,8 @@ def test_a_flood_of_frames_is_cut(new_cluster):
 
 def test_more_connections_of_one_address_than_allowed_are_refused(new_cluster):
     app = new_cluster.add_app(7)
-    new_cluster.start(settings={"room": {"limits__per_ip_connections": "3"}})
+    new_cluster.start(settings={"room": {"limits__per_ip_connections": "3",
+                                         "limits__per_ip_exempt": "192.0.2.0/24"}})
     phones = [new_cluster.phone(device=f"device-{n}") for n in range(3)]
     for n, phone in enumerate(phones):
         phone.login((app, f"reg-{n}"))
@@ -238,7 +239,8 @@ def test_more_connections_of_one_address_than_allowed_are_refused(new_cluster):
 
 def test_failed_logins_of_one_address_lead_to_a_penalty(new_cluster):
     app = new_cluster.add_app(7)
-    new_cluster.start(settings={"room": {"limits__login_failures": "3"}})
+    new_cluster.start(settings={"room": {"limits__per_ip_failed_logins": "3",
+                                         "limits__per_ip_exempt": "192.0.2.0/24"}})
     codes = []
     for _ in range(6):
         phone = Phone(new_cluster.room_address())

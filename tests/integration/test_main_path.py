@@ -266,8 +266,8 @@ def test_a_message_with_ttl_zero_goes_to_who_is_online_only(cluster, app):
 
 def test_a_heartbeat_is_answered_and_silence_is_cut(new_cluster):
     app = new_cluster.add_app(7)
-    quick = {"keepalive__ethernet__min": "1s", "keepalive__ethernet__initial": "1s",
-             "keepalive__grace": "1s"}
+    quick = {"keepalive__wifi__min": "1s", "keepalive__wifi__initial": "1s",
+             "keepalive__grace": "500ms"}
     new_cluster.start(settings={"room": quick})
     phone = new_cluster.phone()
     ack = phone.login((app, "reg-1"), heartbeat_s=1)

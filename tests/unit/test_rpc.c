@@ -293,6 +293,38 @@ static void test_a_closure_may_call_again(void **state)
 	fixture_free(f);
 }
 
+struct late_caller {
+	struct hf_turn_hook hook;
+	struct fixture *f;
+	struct result result;
+	bool called;
+};
+
+static void on_late_hook(void *ctx)
+{
+	struct late_caller *late = ctx;
+
+	if (!late->called)
+		call_echo(late->f, ECHO_NOW, 1, &late->result);
+	late->called = true;
+}
+
+/* Hooks run in the order they came, so this one runs after the one that sends. */
+static void test_a_call_at_the_very_end_of_a_turn_does_not_wait_for_another_event(void **state)
+{
+	struct hf_rpc_client_options options = { .ping_ms = 60000 };
+	struct fixture *f = fixture_new(&options, NULL);
+	struct late_caller late = { .f = f };
+
+	late.hook = (struct hf_turn_hook){ .fn = on_late_hook, .ctx = &late };
+	hf_loop_add_hook(f->loop, &late.hook);
+	hf_loop_turn(f->loop, false);
+	assert_true(late.called);
+	RUN_UNTIL(f, late.result.count == 1);
+	hf_loop_remove_hook(f->loop, &late.hook);
+	fixture_free(f);
+}
+
 static void test_a_call_to_nobody_ends_unreachable_later(void **state)
 {
 	struct fixture *f = fixture_bare();
@@ -369,6 +401,8 @@ int main(void)
 		cmocka_unit_test(test_free_cancels_every_open_call),
 		cmocka_unit_test(test_a_closure_may_free_its_client),
 		cmocka_unit_test(test_a_closure_may_call_again),
+		cmocka_unit_test(
+			test_a_call_at_the_very_end_of_a_turn_does_not_wait_for_another_event),
 		cmocka_unit_test(test_a_call_to_nobody_ends_unreachable_later),
 		cmocka_unit_test(test_unix_sockets_work_and_leave_nothing_behind),
 		cmocka_unit_test(test_a_bad_address_is_refused),

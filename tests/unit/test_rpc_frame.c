@@ -129,12 +129,60 @@ static void test_a_hello_is_read_as_written(void **state)
 	assert_int_equal(hf_rpc_hello_decode(hf_bytes_of(body, sizeof(body)), &got), -EPROTO);
 }
 
-/* The worked example of README.md. */
 static void test_service_hashes_are_fnv_1a(void **state)
 {
 	assert_int_equal(hf_rpc_service_hash(""), 0x811c9dc5u);
 	assert_int_equal(hf_rpc_service_hash("a"), 0xe40c292cu);
-	assert_int_not_equal(hf_rpc_service_hash("hf.Register"), hf_rpc_service_hash("hf.Room"));
+	assert_int_equal(hf_rpc_service_hash("hf.Register"), 0x328e649au);
+}
+
+/* Of common/rpc/README.md: client's HELLO, request, reply, error. */
+static void test_the_worked_example_holds(void **state)
+{
+	static const uint8_t wire[] =
+		"\x10\0\0\0\0\0\0\0\0\0\7\0HFRP\1\0\1\0\x9a\x64\x8e\x32\xb8\x0b\0\0"
+		"\x09\0\0\0\1\0\0\0\2\0\1\0\x0a\7\x08\7\x12\3ana"
+		"\x14\0\0\0\1\0\0\0\2\0\2\0\x0a\x12\x08\1\x10\x11\x1d\5\0\0\1"
+		"\x21\xef\xcd\xab\x89\x67\x45\x23\1"
+		"\x09\0\0\0\2\0\0\0\2\0\3\0\5"
+		"DRAINING";
+	const uint8_t *pos = wire, *end = wire + sizeof(wire) - 1;
+	struct hf_rpc_frame frames[4];
+	struct hf_rpc_hello hello;
+	struct hf_arena arena;
+	const Hf__LookupRequest *request;
+	const Hf__LookupReply *reply;
+	enum hf_rpc_status status;
+	char reason[HF_RPC_REASON_MAX + 1];
+
+	for (unsigned i = 0; i < 4; i++) {
+		ssize_t n = hf_rpc_frame_decode(pos, (size_t)(end - pos), &frames[i]);
+
+		assert_true(n > 0);
+		pos += n;
+	}
+	assert_ptr_equal(pos, end);
+	hf_arena_init(&arena, 0, 1 << 16);
+	assert_int_equal(hf_rpc_hello_decode(frames[0].body, &hello), 0);
+	assert_int_equal(hello.service, hf_rpc_service_hash("hf.Register"));
+	assert_int_equal(hello.ping_ms, 3000);
+	assert_string_equal(hf__register__descriptor.methods[frames[1].method].name, "Lookup");
+	request = (const Hf__LookupRequest *)hf_rpc_unpack(&arena, &hf__lookup_request__descriptor,
+							   frames[1].body);
+	assert_non_null(request);
+	assert_int_equal(request->items[0]->app, 7);
+	assert_memory_equal(request->items[0]->registration.data, "ana", 3);
+	reply = (const Hf__LookupReply *)hf_rpc_unpack(&arena, &hf__lookup_reply__descriptor,
+						       frames[2].body);
+	assert_non_null(reply);
+	assert_int_equal(reply->results[0]->presence, HF__PRESENCE__ONLINE);
+	assert_int_equal(reply->results[0]->room, 17);
+	assert_int_equal(reply->results[0]->session, 0x01000005);
+	assert_int_equal(reply->results[0]->epoch, 0x0123456789abcdef);
+	assert_int_equal(hf_rpc_error_decode(frames[3].body, &status, reason), 0);
+	assert_int_equal(status, HF_RPC_UNAVAILABLE);
+	assert_string_equal(reason, "DRAINING");
+	hf_arena_deinit(&arena);
 }
 
 /* 256 KiB of items of two bytes each would take some 10 MiB: over the budget of any one frame. */
@@ -237,6 +285,7 @@ int main(void)
 		cmocka_unit_test(test_errors_carry_status_and_reason),
 		cmocka_unit_test(test_a_hello_is_read_as_written),
 		cmocka_unit_test(test_service_hashes_are_fnv_1a),
+		cmocka_unit_test(test_the_worked_example_holds),
 		cmocka_unit_test(test_hostile_bodies_are_refused_within_the_budget),
 		cmocka_unit_test(test_real_requests_fit_the_budget),
 		cmocka_unit_test(test_pending_ids_are_unique_among_the_living),

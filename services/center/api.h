@@ -1,0 +1,73 @@
+/* services/center/api.h - the routes of the API, and what their handlers share. */
+#ifndef CENTER_API_H
+#define CENTER_API_H
+
+#include "auth.h"
+#include "center.h"
+
+#define API_ARG_MAX 128 /* bytes of a {id} or {rid} in a path, decoded */
+
+struct route;
+
+/* One request whose key was checked; lives as long as the handler runs. */
+struct call {
+	struct center *center;
+	struct hf_http_exchange *exchange;
+	const struct route *route;
+	uint32_t app_id;
+	const struct hf_app *app; /* of app_id; NULL for routes without {app} only */
+	char arg[API_ARG_MAX + 1];
+	size_t arg_len;
+};
+
+enum body_kind { BODY_NONE, BODY_JSON, BODY_BATCH, BODY_STREAM };
+
+struct route {
+	const char *method, *path; /* "/v1/apps/{app}/keys/{id}" */
+	enum access access;
+	enum body_kind body;
+	bool sends; /* needs an enabled app */
+	void (*handler)(struct call *call); /* answers now or later */
+};
+
+extern const struct route api_routes[]; /* ends with a NULL method */
+
+/* Callbacks of the HTTP server; ctx is the center. */
+bool api_on_head(struct hf_http_exchange *exchange, void *ctx);
+void api_on_request(struct hf_http_exchange *exchange, void *ctx);
+
+void api_fail(struct call *call, const struct problem *problem);
+void api_respond_json(struct hf_http_exchange *exchange, unsigned status, json_t *body); /* takes body */
+/* The JSON object of the body; NULL: already answered. */
+HF_MUST_CHECK json_t *api_body(struct call *call);
+/* The limit= and cursor= of a list: limit 1..1000 (100), cursor a number. false: already answered. */
+HF_MUST_CHECK bool api_paging(struct call *call, uint64_t *ret_limit, uint64_t *ret_after);
+
+/* messages.c */
+void api_send(struct call *call);
+void api_message_state(struct call *call);
+/* batch.c, stream.c */
+void api_send_batch(struct call *call);
+void api_send_stream(struct call *call);
+/* registrations.c, connections.c, queue.c */
+void api_query_registrations(struct call *call);
+void api_list_connections(struct call *call);
+void api_disconnect(struct call *call);
+void api_show_queue(struct call *call);
+void api_purge_queue(struct call *call);
+/* apps.c, keys.c */
+void api_list_apps(struct call *call);
+void api_create_app(struct call *call);
+void api_show_app(struct call *call);
+void api_change_app(struct call *call);
+void api_delete_app(struct call *call);
+void api_list_keys(struct call *call);
+void api_create_key(struct call *call);
+void api_delete_key(struct call *call);
+void api_list_token_keys(struct call *call);
+void api_create_token_key(struct call *call);
+void api_delete_token_key(struct call *call);
+/* nodes.c */
+void api_list_nodes(struct call *call);
+
+#endif

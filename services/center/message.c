@@ -1,0 +1,294 @@
+/* services/center/message.c - the life of a message; see message.h. */
+#include "message.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "hf_clock.h"
+#include "hf_wire.h"
+
+#define RETRY_BASE_MS 50
+#define RETRY_CAP_MS  500
+
+static void on_retry_timer(struct hf_timer *timer, void *ctx);
+
+static void message_free(struct message *message)
+{
+	struct center *center = message->center;
+
+	TAILQ_REMOVE(&center->messages, message, link);
+	center->messages_open--;
+	center->targets_open -= message->target_count;
+	center->frame_bytes -= message->frame_len;
+	hf_wheel_disarm(&message->retry_timer);
+	free(message->frame);
+	free(message);
+}
+
+static void free_if_over(struct message *message)
+{
+	bool over = message->phase == MESSAGE_DONE || message->phase == MESSAGE_NEW;
+
+	if (!message->owned && over && message->holds == 0)
+		message_free(message);
+}
+
+/* The frame that every recipient will read, built once. */
+static int build_frame(struct message *message, const struct request *request)
+{
+	struct hf_wire_push push = {
+		.message_id = message->id,
+		.app = message->app,
+		.kind = request->payload_kind,
+		.qos = message->class != REQUEST_TRANSIENT, /* what is not stored is not acked */
+		.payload = request->payload,
+	};
+	size_t size = request->payload.len + HF_WIRE_PUSH_OVERHEAD;
+	ssize_t n;
+
+	message->frame = malloc(size);
+	if (message->frame == NULL)
+		return -ENOMEM;
+	n = hf_wire_encode_push(&push, message->frame, size);
+	if (n < 0)
+		return (int)n;
+	message->frame_len = (size_t)n;
+	return 0;
+}
+
+static void fill_targets(struct message *message, const struct request *request, uint8_t *names)
+{
+	for (size_t i = 0; i < request->target_count; i++) {
+		struct target *target = &message->targets[i];
+		struct hf_bytes registration = request->targets[i];
+
+		memcpy(names, registration.data, registration.len);
+		target->message = message;
+		target->registration = names;
+		target->registration_len = (uint8_t)registration.len;
+		target->slot = hf_service_slot(message->center->service, message->app, names,
+					       registration.len);
+		names += registration.len;
+	}
+	message->target_count = (uint32_t)request->target_count;
+}
+
+static void remember(const struct message *message)
+{
+	struct recent_entry *entry =
+		recent_add(&message->center->recent, message->id, message->app);
+
+	if (entry == NULL)
+		return;
+	entry->class = message->class;
+	entry->expires_ms = message->expires_ms;
+	entry->targets = message->target_count;
+	memcpy(entry->label, message->label, sizeof(entry->label));
+}
+
+int message_new(struct center *center, const struct hf_app *app, const struct request *request,
+		struct message **ret_message)
+{
+	size_t names_len = 0, targets_size = request->target_count * sizeof(struct target);
+	struct message *message;
+	int err;
+
+	for (size_t i = 0; i < request->target_count; i++)
+		names_len += request->targets[i].len;
+	message = calloc(1, sizeof(*message) + targets_size + names_len);
+	if (message == NULL)
+		return -ENOMEM;
+	message->center = center;
+	message->class = request->class;
+	message->app = app->id;
+	message->cap = app->stored_per_registration;
+	message->wall_ms = hf_loop_wall_ms(center->loop);
+	message->started_ns = hf_clock_monotonic_ns();
+	message->id = hf_id_next(&center->service->ids, message->wall_ms);
+	message->expires_ms = message->wall_ms + (request->class == REQUEST_TRANSIENT ?
+							  center->config->route_total_ms :
+							  request->ttl_ms);
+	message->backoff =
+		(struct hf_backoff){ .base_ms = RETRY_BASE_MS, .cap_ms = RETRY_CAP_MS };
+	message->durability = HF__DURABILITY__COMMITTED;
+	message->store_reason = "STORE_UNAVAILABLE";
+	message->owned = true;
+	TAILQ_INIT(&message->retry);
+	hf_timer_init(&message->retry_timer, on_retry_timer, message);
+	err = build_frame(message, request);
+	if (err < 0) {
+		free(message->frame);
+		free(message);
+		return err;
+	}
+	fill_targets(message, request, (uint8_t *)&message->targets[request->target_count]);
+	center->messages_open++;
+	center->targets_open += message->target_count;
+	center->frame_bytes += message->frame_len;
+	memcpy(message->label, request->label, sizeof(message->label));
+	TAILQ_INSERT_TAIL(&center->messages, message, link);
+	*ret_message = message;
+	return 0;
+}
+
+static void emit(struct message *message, enum message_event event)
+{
+	if (message->owned)
+		message->on_event(message, event, message->ctx);
+}
+
+static void finish_routing(struct message *message)
+{
+	struct recent_entry *entry = recent_find(&message->center->recent, message->id);
+
+	message->phase = MESSAGE_DONE;
+	if (entry != NULL) {
+		entry->routed = true;
+		entry->written = message->written;
+		entry->offline = message->offline;
+		entry->dropped = message->dropped;
+		entry->unrouted = message->unrouted;
+	}
+	message->holds++; /* the listener may let go of it */
+	emit(message, MESSAGE_ROUTED);
+	message->holds--;
+	free_if_over(message);
+}
+
+static void finish_storing(struct message *message)
+{
+	struct center *center = message->center;
+	struct recent_entry *entry = recent_find(&center->recent, message->id);
+
+	message->phase = MESSAGE_ROUTING;
+	message->deadline_ms = hf_loop_now_ms(center->loop) + center->config->route_total_ms;
+	hf_backoff_reset(&message->backoff);
+	if (entry != NULL) {
+		entry->stored = true;
+		entry->accepted = message->accepted;
+	}
+	if (message->class != REQUEST_TRANSIENT)
+		hf_histogram_record(center->counters.store_us,
+				    (hf_clock_monotonic_ns() - message->started_ns) / 1000);
+	message->pending = message->accepted;
+	for (uint32_t i = 0; i < message->target_count; i++)
+		if (message->targets[i].outcome == TARGET_STORED)
+			route_begin(&message->targets[i]);
+	emit(message, MESSAGE_STORED); /* routing goes on at the end of the turn: nothing to wait for */
+	if (message->pending == 0)
+		finish_routing(message);
+}
+
+void message_start(struct message *message, message_cb on_event, void *ctx)
+{
+	struct center *center = message->center;
+
+	message->on_event = on_event;
+	message->ctx = ctx;
+	message->phase = MESSAGE_STORING;
+	message->pending = message->target_count;
+	remember(message);
+	message->deadline_ms = hf_loop_now_ms(center->loop) + center->config->store_total_ms;
+	if (message->class != REQUEST_TRANSIENT) {
+		for (uint32_t i = 0; i < message->target_count; i++)
+			store_begin(&message->targets[i]);
+		return;
+	}
+	for (uint32_t i = 0; i < message->target_count; i++)
+		message->targets[i].outcome = TARGET_STORED;
+	message->accepted = message->target_count;
+	finish_storing(message);
+}
+
+void message_release(struct message *message)
+{
+	message->owned = false;
+	free_if_over(message);
+}
+
+void message_free_all(struct center *center)
+{
+	while (!TAILQ_EMPTY(&center->messages))
+		message_free(TAILQ_FIRST(&center->messages));
+}
+
+void message_target_done(struct target *target, enum target_outcome outcome)
+{
+	struct message *message = target->message;
+	struct center_counters *counters = &message->center->counters;
+
+	target->outcome = (uint8_t)outcome;
+	switch (outcome) {
+	case TARGET_OPEN:
+		break;
+	case TARGET_STORED:
+		message->accepted++;
+		break;
+	case TARGET_FAILED:
+		message->failed++;
+		++*counters->store_failed;
+		break;
+	case TARGET_WRITTEN:
+		message->written++;
+		break;
+	case TARGET_OFFLINE:
+		message->offline++;
+		++*counters->offline;
+		break;
+	case TARGET_DROPPED:
+		message->dropped++;
+		++*counters->dropped;
+		break;
+	case TARGET_UNROUTED:
+		message->unrouted++;
+		++*counters->unrouted;
+		break;
+	}
+	if (--message->pending > 0)
+		return;
+	if (message->phase == MESSAGE_STORING)
+		finish_storing(message);
+	else
+		finish_routing(message);
+}
+
+static void on_retry_timer(struct hf_timer *timer, void *ctx)
+{
+	struct message *message = ctx;
+	struct target *target;
+
+	while ((target = TAILQ_FIRST(&message->retry)) != NULL) {
+		TAILQ_REMOVE(&message->retry, target, link);
+		if (message->phase == MESSAGE_STORING)
+			store_begin(target);
+		else
+			route_begin(target);
+	}
+}
+
+void message_target_retry(struct target *target, enum target_outcome last)
+{
+	struct message *message = target->message;
+	struct center *center = message->center;
+	bool armed = hf_timer_armed(&message->retry_timer);
+	uint64_t delay_ms = armed ? 0 : 1 + hf_backoff_next_ms(&message->backoff);
+
+	if (center->stopping ||
+	    hf_loop_now_ms(center->loop) + delay_ms >= message->deadline_ms) {
+		message_target_done(target, last);
+		return;
+	}
+	++*(message->phase == MESSAGE_STORING ? center->counters.store_retries :
+						center->counters.route_retries);
+	TAILQ_INSERT_TAIL(&message->retry, target, link);
+	if (!armed)
+		hf_loop_arm(center->loop, &message->retry_timer, delay_ms);
+}
+
+void message_unhold(struct message *message)
+{
+	if (message->holds == 1)
+		emit(message, MESSAGE_ACKED); /* still held: the listener may let go of it */
+	message->holds--;
+	free_if_over(message);
+}

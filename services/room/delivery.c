@@ -1,0 +1,302 @@
+/* Pages of what saver holds for a session, and when to ask for one.
+ *
+ * A stored message counts into the session's window until it is acked. When the window is full the
+ * rest stays in saver, and the window's mark remembers where it begins; once acks have made room,
+ * pages are loaded from there. A login is the same with the mark at the very beginning. */
+#define HF_LOG_MODULE "delivery"
+#include <errno.h>
+#include <stdlib.h>
+
+#include "hf_backoff.h"
+#include "hf_hash.h"
+#include "hf_log.h"
+#include "room.h"
+#include "window.h"
+
+#define LOAD_TIMEOUT_MS   5000
+#define LOAD_COUNT_MAX    1000u
+#define QUARANTINE_MAX_MS 3600000u
+
+/* One session's page: asked for, or to be asked for again after a while. */
+struct page_load {
+	struct page_load *next, **prev;
+	struct room *room;
+	uint64_t epoch, after;
+	hf_handle session;
+	struct hf_timer timer;
+};
+
+static void load_free(struct page_load *load)
+{
+	hf_wheel_disarm(&load->timer);
+	*load->prev = load->next;
+	if (load->next != NULL)
+		load->next->prev = load->prev;
+	free(load);
+}
+
+/* The session it was for; NULL when that is over. */
+static struct session *session_of(const struct page_load *load)
+{
+	struct session *session = room_session(load->room, load->session);
+
+	return session != NULL && session->epoch == load->epoch ? session : NULL;
+}
+
+void delivery_out_of_memory(struct room *room, const struct session *session)
+{
+	connection_close(room, room_connection(room, session->connection), HF_CLOSE_INTERNAL_ERROR,
+			 "out of memory");
+}
+
+bool delivery_fall_behind(struct room *room, struct session *session, uint64_t after)
+{
+	if (window_fall_behind(&room->pool, &session->window, after) == 0)
+		return true;
+	delivery_out_of_memory(room, session);
+	return false;
+}
+
+void delivery_continue(struct room *room, struct session *session)
+{
+	struct connection *connection = room_connection(room, session->connection);
+	uint32_t unacked = window_count(&room->pool, session->window);
+
+	if (connection->state != CONNECTION_ACTIVE ||
+	    session->flags & (SESSION_LOADING | SESSION_JOINING) ||
+	    window_after(&room->pool, session->window) == WINDOW_UP_TO_DATE ||
+	    (unacked > 0 && 2 * unacked >= room->config->limits.unacked))
+		return;
+	if (connection->flags & CONNECTION_BLOCKED) {
+		connection->flags |= CONNECTION_LOAD_WAITS;
+		return;
+	}
+	if (room->load_count == room->load_capacity) {
+		size_t capacity = HF_MAX((size_t)64, 2 * room->load_capacity);
+		hf_handle *loads = realloc(room->loads, capacity * sizeof(*loads));
+
+		if (loads == NULL) {
+			delivery_out_of_memory(room, session);
+			return;
+		}
+		room->loads = loads;
+		room->load_capacity = capacity;
+	}
+	session->flags |= SESSION_LOADING;
+	room->loads[room->load_count++] = session->handle;
+	hf_task_schedule(room->loop, &room->load_task);
+}
+
+void delivery_login(struct room *room, struct session *session)
+{
+	session->flags |= SESSION_LOGIN_LOAD;
+	if (delivery_fall_behind(room, session, 0))
+		delivery_continue(room, session);
+}
+
+static void on_loaded(const Hf__LoadReply *reply, void *ctx);
+
+static void call_saver(struct page_load *load, struct session *session)
+{
+	struct room *room = load->room;
+	struct hf_bytes registration = session_registration(room, session);
+	uint32_t unacked = window_count(&room->pool, session->window);
+	uint32_t most = (uint32_t)room->config->limits.unacked;
+	Hf__LoadRequest request = HF__LOAD_REQUEST__INIT;
+
+	load->after = window_after(&room->pool, session->window);
+	window_catch_up(&room->pool, &session->window);
+	request.app = session->app;
+	request.registration =
+		(ProtobufCBinaryData){ registration.len, (uint8_t *)(uintptr_t)registration.data };
+	request.after = load->after;
+	request.max_count = HF_MIN(most > unacked ? most - unacked : 1, LOAD_COUNT_MAX);
+	request.max_bytes = (uint32_t)(room->config->limits.send_queue / 2);
+	request.epoch = session->epoch;
+	request.login = session->flags & SESSION_LOGIN_LOAD;
+	hf__saver__load(hf_peers_call(room->savers, hf_peers_by_slot(room->savers, session->slot),
+				      LOAD_TIMEOUT_MS),
+			&request, on_loaded, load);
+}
+
+static void on_retry(struct hf_timer *timer, void *ctx)
+{
+	struct page_load *load = ctx;
+	struct session *session = session_of(load);
+
+	if (session == NULL)
+		load_free(load);
+	else
+		call_saver(load, session);
+}
+
+static void again_in(struct page_load *load, struct session *session, uint64_t delay_ms)
+{
+	if (delivery_fall_behind(load->room, session, load->after))
+		hf_loop_arm(load->room->loop, &load->timer, delay_ms);
+	else
+		load_free(load);
+}
+
+static void load_failed(struct page_load *load, struct session *session)
+{
+	static struct hf_log_throttle throttle;
+	struct hf_backoff backoff = { .base_ms = 200,
+				      .cap_ms = 10000,
+				      .attempts = session->load_attempts };
+
+	++*load->room->metrics.loads_failed;
+	if (hf_log_throttle_pass(&throttle, 5000))
+		HF_WARN("saver load failed", "status=%s reason=%s suppressed=%u",
+			hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason(),
+			throttle.suppressed);
+	if (session->load_attempts < UINT8_MAX)
+		session->load_attempts++;
+	again_in(load, session, 20 + hf_backoff_next_ms(&backoff));
+}
+
+static void quarantined(struct page_load *load, struct session *session, uint64_t until_ms)
+{
+	uint64_t now_ms = hf_loop_wall_ms(load->room->loop);
+	uint64_t delay_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+
+	++*load->room->metrics.loads_quarantined;
+	again_in(load, session, HF_MIN(delay_ms, QUARANTINE_MAX_MS) + 100 + hf_random_below(1000));
+}
+
+static void tell_lost(struct room *room, const struct session *session, uint32_t count)
+{
+	uint8_t wire[HF_WIRE_CONTROL_MAX];
+	ssize_t len = hf_wire_encode_command(
+		&(struct hf_wire_command){ .kind = HF_WIRE_COMMAND_MESSAGES_LOST,
+					   .app = session->app,
+					   .count = count },
+		wire, sizeof(wire));
+
+	connection_send_control(room, room_connection(room, session->connection),
+				len > 0 ? frame_new(wire, (size_t)len) : NULL);
+}
+
+/* One message of a page. False: stop here, either as the window is full, or as the session is gone.
+ */
+static bool deliver_loaded(struct room *room, struct session *session,
+			   const Hf__LoadedMessage *message)
+{
+	struct connection *connection = room_connection(room, session->connection);
+	struct frame *frame;
+	bool written;
+
+	if (window_has(&room->pool, session->window, message->message_id))
+		return true;
+	if (message->expires_ms != 0 && message->expires_ms <= hf_loop_wall_ms(room->loop)) {
+		++*room->metrics.dropped[DROP_EXPIRED];
+		return true;
+	}
+	if (message->frame.len < 2 || message->frame.data[0] != HF_WIRE_PUSH << 3) {
+		HF_ERROR("not a message", "from=saver app=%u id=%llu", session->app,
+			 (unsigned long long)message->message_id);
+		return true;
+	}
+	if (window_count(&room->pool, session->window) >= room->config->limits.unacked) {
+		delivery_fall_behind(room, session, message->message_id - 1);
+		return false;
+	}
+	frame = frame_new(message->frame.data, message->frame.len);
+	if (frame == NULL) {
+		delivery_out_of_memory(room, session);
+		return false;
+	}
+	written = delivery_write(room, connection, frame);
+	frame_unref(frame);
+	if (!written || !delivery_remember(room, session, message->message_id))
+		return false;
+	++*room->metrics.written_offline;
+	return true;
+}
+
+static void deliver_page(struct room *room, hf_handle handle, const Hf__LoadReply *reply)
+{
+	struct session *session = room_session(room, handle);
+	bool whole = true;
+
+	if (reply->lost > 0)
+		tell_lost(room, session, reply->lost);
+	for (size_t i = 0; whole && i < reply->n_messages; i++) {
+		session = room_session(room, handle); /* gone when the client had to be cut */
+		whole = session != NULL && deliver_loaded(room, session, reply->messages[i]);
+	}
+	session = room_session(room, handle);
+	if (session == NULL)
+		return;
+	if (whole && reply->more && reply->n_messages > 0 &&
+	    !delivery_fall_behind(room, session,
+				  reply->messages[reply->n_messages - 1]->message_id))
+		return;
+	delivery_continue(room, session);
+}
+
+static void on_loaded(const Hf__LoadReply *reply, void *ctx)
+{
+	struct page_load *load = ctx;
+	struct room *room = load->room;
+	struct session *session = session_of(load);
+
+	if (session == NULL) {
+		load_free(load);
+	} else if (reply == NULL) {
+		load_failed(load, session);
+	} else if (reply->quarantined) {
+		quarantined(load, session, reply->quarantined_until_ms);
+	} else {
+		++*room->metrics.loads_ok;
+		session->flags &= (uint8_t) ~(SESSION_LOADING | SESSION_LOGIN_LOAD);
+		session->load_attempts = 0;
+		load_free(load);
+		deliver_page(room, session->handle, reply);
+	}
+}
+
+static void start_load(struct room *room, struct session *session)
+{
+	struct page_load *load = malloc(sizeof(*load));
+
+	if (load == NULL) {
+		delivery_out_of_memory(room, session);
+		return;
+	}
+	*load = (struct page_load){ .room = room,
+				    .epoch = session->epoch,
+				    .session = session->handle,
+				    .next = room->page_loads,
+				    .prev = &room->page_loads };
+	if (load->next != NULL)
+		load->next->prev = &load->next;
+	room->page_loads = load;
+	hf_timer_init(&load->timer, on_retry, load);
+	call_saver(load, session);
+}
+
+/* Acks go first: what they free must not come again with the page. */
+void delivery_run_loads(void *ctx)
+{
+	struct room *room = ctx;
+	size_t count = room->load_count;
+
+	acks_flush(room);
+	room->load_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct session *session = room_session(room, room->loads[i]);
+
+		if (session != NULL && session->flags & SESSION_LOADING)
+			start_load(room, session);
+	}
+}
+
+void delivery_close(struct room *room)
+{
+	while (room->page_loads != NULL)
+		load_free(room->page_loads);
+	hf_task_cancel(room->loop, &room->load_task);
+	free(room->loads);
+	room->loads = NULL;
+}

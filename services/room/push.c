@@ -1,0 +1,160 @@
+/* Messages that center pushes, and the clients' acks. delivery.c has the other way to a session. */
+#include <errno.h>
+
+#include "hf_id.h"
+#include "room.h"
+#include "window.h"
+
+/* Queue a message. False: not taken, and the connection may be closed by now. */
+bool delivery_write(struct room *room, struct connection *connection, struct frame *frame)
+{
+	if (connection_send(room, connection, frame))
+		return true;
+	if (connection->state < CONNECTION_CLOSING)
+		connection_close(room, connection, HF_CLOSE_SLOW_CONSUMER, "output queue full");
+	return false;
+}
+
+bool delivery_remember(struct room *room, struct session *session, uint64_t message_id)
+{
+	struct connection *connection = room_connection(room, session->connection);
+	struct window *window;
+
+	if (window_add(&room->pool, &session->window, message_id) < 0) {
+		delivery_out_of_memory(room, session);
+		return false;
+	}
+	window = pool_at(&room->pool, session->window);
+	if (window->count >= room->config->limits.unacked) {
+		window->full_since = room_tick(room);
+		connection->flags |= CONNECTION_WINDOW_FULL;
+	}
+	return true;
+}
+
+/* A stored message that can't go now stays in saver, and the session's mark says so. */
+static Hf__PushResult defer(struct room *room, struct session *session, uint64_t message_id)
+{
+	if (!delivery_fall_behind(room, session, message_id - 1))
+		return HF__PUSH_RESULT__GONE;
+	return HF__PUSH_RESULT__DEFERRED;
+}
+
+static Hf__PushResult drop(struct room *room, enum drop_reason reason)
+{
+	++*room->metrics.dropped[reason];
+	return HF__PUSH_RESULT__DROPPED;
+}
+
+static Hf__PushResult push(struct room *room, const Hf__PushItem *item, struct frame *frame,
+			   struct session *session)
+{
+	struct connection *connection = room_connection(room, session->connection);
+	bool stored = item->class_ != HF__CLASS__TRANSIENT;
+
+	if (!stored) {
+		if (connection->state != CONNECTION_ACTIVE)
+			return drop(room, DROP_NOT_READY);
+		if (!connection_send(room, connection, frame))
+			return drop(room, DROP_QUEUE_FULL);
+		return HF__PUSH_RESULT__WRITTEN;
+	}
+	if (window_has(&room->pool, session->window, item->message_id))
+		return HF__PUSH_RESULT__IN_FLIGHT;
+	if (connection->state != CONNECTION_ACTIVE ||
+	    window_count(&room->pool, session->window) >= room->config->limits.unacked)
+		return defer(room, session, item->message_id);
+	if (!delivery_write(room, connection, frame) ||
+	    !delivery_remember(room, session, item->message_id))
+		return HF__PUSH_RESULT__GONE;
+	return HF__PUSH_RESULT__WRITTEN;
+}
+
+Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct frame **frame,
+			     hf_handle handle, uint64_t epoch)
+{
+	struct session *session = room_session(room, handle);
+	uint64_t wall_ms = hf_loop_wall_ms(room->loop), accepted_ms;
+	Hf__PushResult result;
+
+	/* Who is pushed to is known to register, even if its answer is still on the way. */
+	if (session != NULL && session->epoch == epoch && session->flags & SESSION_JOINING) {
+		login_session_known(room, session);
+		session = room_session(room, handle);
+	}
+	if (session == NULL || session->epoch != epoch)
+		return HF__PUSH_RESULT__GONE;
+	if (item->expires_ms != 0 && item->expires_ms <= wall_ms)
+		return drop(room, DROP_EXPIRED);
+	if (*frame == NULL)
+		*frame = frame_new(item->frame.data, item->frame.len);
+	if (*frame == NULL)
+		return drop(room, DROP_MEMORY);
+
+	result = push(room, item, *frame, session);
+	if (result == HF__PUSH_RESULT__WRITTEN) {
+		accepted_ms = hf_id_wall_ms(item->message_id);
+		++*room->metrics.written_online;
+		hf_histogram_record(room->metrics.accept_to_write,
+				    wall_ms > accepted_ms ? wall_ms - accepted_ms : 0);
+	}
+	return result;
+}
+
+static bool ack_one(struct room *room, struct connection *connection, uint64_t message_id)
+{
+	struct session *session = room_session(room, connection->first_session);
+
+	for (; session != NULL; session = room_session(room, session->next_of_connection)) {
+		if (window_remove(&room->pool, &session->window, message_id)) {
+			acks_add(room, session, message_id);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ACKs are as frequent as what we send, so only those that ack nothing count as frames of the
+ * client's own. */
+static void pay_for_empty_ack(struct room *room, struct connection *connection)
+{
+	uint64_t per_second = room->config->limits.frames_per_second;
+
+	if (!rate_take(&connection->frames, rate_ticks(room_age_ms(room)), rate_cost(1, per_second),
+		       rate_cost(2 * per_second, per_second)))
+		connection_close(room, connection, HF_CLOSE_RATE_LIMITED, "too many frames");
+}
+
+void delivery_on_ack(struct room *room, struct connection *connection, struct hf_bytes body)
+{
+	uint64_t ids[HF_WIRE_ACK_IDS_MAX], wall_ms = hf_loop_wall_ms(room->loop);
+	size_t count, known = 0;
+	struct session *session;
+
+	if (hf_wire_decode_ack(body, ids, &count) < 0) {
+		connection_close(room, connection, HF_CLOSE_BAD_FRAME, "bad ACK");
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		uint64_t accepted_ms = hf_id_wall_ms(ids[i]);
+
+		if (!ack_one(room, connection, ids[i]))
+			continue;
+		known++;
+		hf_histogram_record(room->metrics.accept_to_ack,
+				    wall_ms > accepted_ms ? wall_ms - accepted_ms : 0);
+	}
+	*room->metrics.acked += known;
+	*room->metrics.acks_unknown += count - known;
+	if (known == 0) {
+		pay_for_empty_ack(room, connection);
+		return;
+	}
+	session = room_session(room, connection->first_session);
+	while (session != NULL) {
+		hf_handle next = session->next_of_connection;
+
+		delivery_continue(room, session);
+		session = room_session(room, next);
+	}
+}

@@ -1,0 +1,135 @@
+/* What time brings: one tick of 100 ms for the whole room, and no timer for any connection.
+ *
+ * Each tick looks at a small share of the records, so that all are seen within a few seconds. */
+#define HF_LOG_MODULE "room"
+#include "hf_log.h"
+#include "room.h"
+#include "window.h"
+
+#define SWEEP_MS        4000u /* one round over all connections */
+#define SWEEP_STEPS_MIN 512u  /* records a tick at least: a small room is seen whole every tick */
+#define LINGER_MS       2000u /* for the client's FIN after our BYE */
+#define ANNOUNCE_MS     3000u
+
+static void expire(struct room *room)
+{
+	uint32_t tick = room_tick(room);
+	uint32_t handshake = room_ticks_of(room->config->limits.handshake_timeout_ms);
+	hf_handle handle;
+
+	while ((handle = expiry_pop(&room->handshakes, tick, handshake)) != 0) {
+		struct connection *connection = room_connection(room, handle);
+
+		if (connection == NULL || connection->state > CONNECTION_LOGIN)
+			continue;
+		++*room->metrics.rejected[REJECT_HANDSHAKE_TIMEOUT];
+		connection_close(room, connection, HF_CLOSE_HANDSHAKE_TIMEOUT, "no LOGIN in time");
+	}
+	while ((handle = expiry_pop(&room->lingers, tick, room_ticks_of(LINGER_MS))) != 0) {
+		struct connection *connection = room_connection(room, handle);
+
+		if (connection != NULL)
+			connection_abort(room, connection, CONNECTION_ENDED_EOF);
+	}
+}
+
+/* A window that stays full means a client that takes and never acks. */
+static void check_windows(struct room *room, struct connection *connection)
+{
+	struct session *session = room_session(room, connection->first_session);
+	uint32_t most = room_ticks_of(room->config->limits.ack_timeout_ms);
+	bool full = false;
+
+	for (; session != NULL; session = room_session(room, session->next_of_connection)) {
+		const struct window *window = pool_at(&room->pool, session->window);
+
+		if (window == NULL || window->count < room->config->limits.unacked)
+			continue;
+		full = true;
+		if (room_tick(room) - window->full_since > most) {
+			connection_close(room, connection, HF_CLOSE_SLOW_CONSUMER,
+					 "pushes are not acked");
+			return;
+		}
+	}
+	if (!full)
+		connection->flags &= (uint8_t)~CONNECTION_WINDOW_FULL;
+}
+
+static void check(struct room *room, struct connection *connection)
+{
+	uint64_t silence_ms = (room_tick(room) - connection->last_heard) * (uint64_t)ROOM_TICK_MS;
+
+	if (connection->state != CONNECTION_ACTIVE)
+		return;
+	if (silence_ms > connection->heartbeat_s * 1500ull + room->config->keepalive.grace_ms) {
+		++*room->metrics.keepalive_timeouts;
+		connection_close(room, connection, HF_CLOSE_KEEPALIVE_TIMEOUT, "no heartbeat");
+		return;
+	}
+	if (connection->flags & CONNECTION_WINDOW_FULL)
+		check_windows(room, connection);
+}
+
+static void sweep(struct room *room)
+{
+	uint32_t end = hf_slab_end(&room->connections);
+	uint32_t left = HF_MAX(end / (SWEEP_MS / ROOM_TICK_MS) + 1, SWEEP_STEPS_MIN);
+
+	while (left > 0) {
+		uint32_t from = room->sweep_pos;
+		hf_handle handle = hf_slab_next(&room->connections, &room->sweep_pos, left);
+
+		left -= HF_MIN(left, room->sweep_pos - from);
+		if (handle != 0)
+			check(room, room_connection(room, handle));
+		else if (room->sweep_pos < end)
+			break; /* the share of this tick is used up */
+		if (room->sweep_pos >= end) {
+			room->sweep_pos = 0;
+			break;
+		}
+	}
+}
+
+/* The load goes to the keeper now and then, when it has changed by more than a twentieth. */
+static void announce_load(struct room *room)
+{
+	uint64_t load = (uint64_t)room->connections.live, now_ms = hf_loop_now_ms(room->loop);
+	uint64_t change = load > room->announced_load ? load - room->announced_load
+						      : room->announced_load - load;
+
+	if (now_ms - room->announced_ms < ANNOUNCE_MS || change * 20 <= room->announced_load)
+		return;
+	room->announced_ms = now_ms;
+	room->announced_load = load;
+	room->service->instance.load = load;
+	hf_service_announce(room->service);
+}
+
+static void on_tick(struct hf_timer *timer, void *ctx)
+{
+	struct room *room = ctx;
+	uint64_t now_ms = hf_loop_now_ms(room->loop);
+
+	hf_histogram_record(room->metrics.loop_lag, now_ms - room->tick_due_ms);
+	expire(room);
+	sweep(room);
+	ip_sweep(&room->ips, HF_MAX(hf_slab_end(&room->ips.entries) / 64, 64u), now_ms);
+	announce_load(room);
+	drain_tick(room);
+	room->tick_due_ms = now_ms + ROOM_TICK_MS;
+	hf_loop_arm(room->loop, timer, ROOM_TICK_MS);
+}
+
+void sweep_start(struct room *room)
+{
+	hf_timer_init(&room->tick_timer, on_tick, room);
+	room->tick_due_ms = hf_loop_now_ms(room->loop) + ROOM_TICK_MS;
+	hf_loop_arm(room->loop, &room->tick_timer, ROOM_TICK_MS);
+}
+
+void sweep_stop(struct room *room)
+{
+	hf_wheel_disarm(&room->tick_timer);
+}

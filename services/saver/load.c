@@ -1,0 +1,290 @@
+/* Load: what is owed to one registration, a page at a time, in the order of ids. */
+#define HF_LOG_MODULE "saver"
+#include <stdlib.h>
+
+#include "hf_log.h"
+#include "saver.h"
+
+#define PAGE_MAX  128u       /* messages read at once */
+#define BYTES_MAX (2u << 20) /* of frames in one reply: half of what an RPC frame takes */
+
+struct load {
+	struct saver *saver;
+	Hf__LoadReply_Closure closure;
+	void *call;
+	uint64_t after;
+	uint32_t max_count, max_bytes, lost;
+	bool login, first; /* first: no message of this load was looked at as a suspect yet */
+	uint64_t *ids;     /* all that is owed after `after`, sorted */
+	size_t count, next;
+	size_t page_count;
+	uint64_t page[PAGE_MAX];
+	struct saver_name name;
+};
+
+static void load_free(struct load *load)
+{
+	free(load->ids);
+	free(load);
+}
+
+static void fail(struct load *load, enum saver_error error)
+{
+	saver_fail(load->saver, load->call, error);
+	load_free(load);
+}
+
+/* `messages` borrow from the reply of Redis. */
+static void answer(struct load *load, Hf__LoadedMessage **messages, size_t count, bool more)
+{
+	struct saver *saver = load->saver;
+	uint64_t now = saver->service->loop->wall_ms;
+	Hf__LoadReply reply = HF__LOAD_REPLY__INIT;
+
+	reply.n_messages = count;
+	reply.messages = messages;
+	reply.more = more;
+	reply.lost = load->lost;
+	load->closure(&reply, load->call);
+	for (size_t i = 0; i < count; i++)
+		saver_quarantine_on_delivery(&saver->quarantine, &load->name,
+					     messages[i]->message_id);
+	if (load->login && count > 0 &&
+	    saver_quarantine_on_login_load(&saver->quarantine, &load->name, now)) {
+		++*saver->metrics.quarantined_registrations;
+		HF_WARN("registration_quarantined", "app=%u registration=%s loads=%u for_ms=%llu",
+			load->name.app, hf_log_quote(load->name.bytes, load->name.len),
+			saver->quarantine.loads,
+			(unsigned long long)saver->quarantine.loads_time_ms);
+	}
+	load_free(load);
+}
+
+static void read_page(struct load *load);
+
+static void note_unreadable(struct load *load, uint64_t id)
+{
+	struct saver *saver = load->saver;
+
+	++*saver->metrics.unreadable;
+	if (hf_log_throttle_pass(&saver->unreadable_throttle, 10000))
+		HF_ERROR("value_unreadable", "app=%u registration=%s message=%llu", load->name.app,
+			 hf_log_quote(load->name.bytes, load->name.len), (unsigned long long)id);
+}
+
+static void on_values(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct load *load = ctx;
+	struct saver *saver = load->saver;
+	Hf__LoadedMessage messages[PAGE_MAX], *pointers[PAGE_MAX];
+	uint64_t expired[PAGE_MAX], now = saver->service->loop->wall_ms;
+	size_t count = 0, expired_count = 0, bytes = 0, i;
+
+	if (error == SAVER_OK &&
+	    (reply->type != REDIS_REPLY_ARRAY || reply->elements != load->page_count))
+		error = SAVER_INTERNAL;
+	if (error != SAVER_OK) {
+		fail(load, error);
+		return;
+	}
+	for (i = 0; i < load->page_count; i++) {
+		const redisReply *element = reply->element[i];
+		struct saver_value value;
+
+		if (element->type != REDIS_REPLY_STRING)
+			continue; /* acked a moment ago */
+		if (!saver_value_decode(saver_reply_bytes(element), &value)) {
+			note_unreadable(load, load->page[i]);
+			continue;
+		}
+		if (value.expires_ms <= now) {
+			expired[expired_count++] = load->page[i];
+			continue;
+		}
+		if (count == load->max_count ||
+		    (count > 0 && bytes + value.frame.len > load->max_bytes))
+			break;
+		bytes += value.frame.len;
+		hf__loaded_message__init(&messages[count]);
+		messages[count].message_id = load->page[i];
+		messages[count].expires_ms = value.expires_ms;
+		messages[count].frame.data = (uint8_t *)value.frame.data;
+		messages[count].frame.len = value.frame.len;
+		pointers[count] = &messages[count];
+		count++;
+	}
+	if (expired_count > 0 && saver_remove(saver, &load->name, expired, expired_count,
+					      SAVER_EXPIRED, NULL, NULL) != SAVER_OK)
+		expired_count = 0; /* the sweep comes by */
+	if (count == 0 && i == load->page_count && load->next < load->count)
+		read_page(load);
+	else
+		answer(load, pointers, count, i < load->page_count || load->next < load->count);
+}
+
+static void note_quarantined(struct load *load, uint64_t id)
+{
+	struct saver *saver = load->saver;
+
+	++*saver->metrics.quarantined_messages;
+	HF_WARN("message_quarantined", "app=%u registration=%s message=%llu deliveries=%u for_ms=%llu",
+		load->name.app, hf_log_quote(load->name.bytes, load->name.len),
+		(unsigned long long)id, saver->quarantine.deliveries,
+		(unsigned long long)saver->quarantine.message_time_ms);
+}
+
+/* Ask for the next values, passing over what is in quarantine. */
+static void read_page(struct load *load)
+{
+	struct saver *saver = load->saver;
+	size_t max = HF_MIN(load->max_count, PAGE_MAX);
+	uint8_t key[SAVER_KEY_MAX], fields[PAGE_MAX][SAVER_FIELD_SIZE];
+	struct hf_bytes words[2 + PAGE_MAX] = {
+		HF_BYTES_LITERAL("HMGET"), { key, saver_queue_key_encode(&load->name, key) }
+	};
+	enum saver_error error;
+
+	for (load->page_count = 0; load->page_count < max && load->next < load->count;) {
+		uint64_t id = load->ids[load->next++];
+		bool fresh;
+
+		if (saver_quarantine_skips(&saver->quarantine, &load->name, id,
+					   saver->service->loop->wall_ms, &load->first, &fresh)) {
+			if (fresh)
+				note_quarantined(load, id);
+			continue;
+		}
+		saver_field_encode(id, fields[load->page_count]);
+		words[2 + load->page_count] =
+			hf_bytes_of(fields[load->page_count], SAVER_FIELD_SIZE);
+		load->page[load->page_count++] = id;
+	}
+	if (load->page_count == 0) {
+		answer(load, NULL, 0, false);
+		return;
+	}
+	error = saver_redis_send(saver->redis, saver_node_of(saver, &load->name), SAVER_OP_LOAD,
+				 words, 2 + load->page_count, on_values, load);
+	if (error != SAVER_OK)
+		fail(load, error);
+}
+
+static void on_lost_forgotten(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct load *load = ctx;
+
+	if (error != SAVER_OK)
+		fail(load, error);
+	else
+		read_page(load);
+}
+
+static void on_lost(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct load *load = ctx;
+
+	if (error == SAVER_OK && reply->type == REDIS_REPLY_STRING)
+		load->lost = (uint32_t)strtoul(reply->str, NULL, 10);
+}
+
+/* The cap dropped something since the last load: say so once. */
+static void read_lost(struct load *load)
+{
+	struct saver *saver = load->saver;
+	unsigned node = saver_node_of(saver, &load->name);
+	uint8_t key[SAVER_KEY_MAX];
+	struct hf_bytes words[3] = { HF_BYTES_LITERAL("HGET"),
+				     { key, saver_queue_key_encode(&load->name, key) },
+				     HF_BYTES_LITERAL(SAVER_LOST_FIELD) };
+	enum saver_error error =
+		saver_redis_send(saver->redis, node, SAVER_OP_LOAD, words, 3, on_lost, load);
+
+	words[0] = HF_BYTES_LITERAL("HDEL");
+	if (error == SAVER_OK) { /* on the same connection: both go, or neither; the 2nd reply ends it */
+		error = saver_redis_send(saver->redis, node, SAVER_OP_LOAD, words, 3,
+					 on_lost_forgotten, load);
+		if (error != SAVER_OK)
+			saver_redis_reset(saver->redis, node, "half a load was sent");
+	}
+	if (error != SAVER_OK)
+		fail(load, error);
+}
+
+static void on_keys(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct load *load = ctx;
+	bool lost = false;
+
+	if (error == SAVER_OK && reply->type != REDIS_REPLY_ARRAY)
+		error = SAVER_INTERNAL;
+	if (error == SAVER_OK && reply->elements > 0) {
+		load->ids = malloc(reply->elements * sizeof(load->ids[0]));
+		if (load->ids == NULL)
+			error = SAVER_INTERNAL;
+	}
+	if (error != SAVER_OK) {
+		fail(load, error);
+		return;
+	}
+	for (size_t i = 0; i < reply->elements; i++) {
+		struct hf_bytes field = saver_reply_bytes(reply->element[i]);
+		uint64_t id;
+
+		if (saver_field_decode(field, &id) && id > load->after)
+			load->ids[load->count++] = id;
+		else if (field.len == 1 && field.data[0] == SAVER_LOST_FIELD[0])
+			lost = true;
+	}
+	if (load->count == 0 && !lost) { /* most logins find nothing: one round trip */
+		answer(load, NULL, 0, false);
+		return;
+	}
+	saver_ids_sort(load->ids, load->count);
+	if (lost)
+		read_lost(load);
+	else
+		read_page(load);
+}
+
+void saver_on_load(Hf__Saver_Service *rpc, const Hf__LoadRequest *request,
+		   Hf__LoadReply_Closure closure, void *call)
+{
+	struct saver *saver = saver_of(rpc);
+	Hf__LoadReply reply = HF__LOAD_REPLY__INIT;
+	uint8_t key[SAVER_KEY_MAX];
+	struct hf_bytes words[2] = { HF_BYTES_LITERAL("HKEYS"), { key, 0 } };
+	struct saver_name name;
+	struct load *load;
+	enum saver_error error;
+	uint64_t until;
+
+	if (!saver_name_of_request(saver, request->app, &request->registration, call, &name))
+		return;
+	until = saver_quarantine_closed(&saver->quarantine, &name, saver->service->loop->wall_ms);
+	if (until != 0) {
+		reply.quarantined = true;
+		reply.quarantined_until_ms = until;
+		closure(&reply, call);
+		return;
+	}
+	error = saver_redis_admit(saver->redis, saver_node_of(saver, &name));
+	load = error == SAVER_OK ? malloc(sizeof(*load)) : NULL;
+	if (load == NULL) {
+		saver_fail(saver, call, error == SAVER_OK ? SAVER_INTERNAL : error);
+		return;
+	}
+	*load = (struct load){ .saver = saver,
+			       .closure = closure,
+			       .call = call,
+			       .after = request->after,
+			       .max_count = HF_MAX(HF_MIN(request->max_count, 1000u), 1u),
+			       .max_bytes = HF_MIN(request->max_bytes, BYTES_MAX),
+			       .login = request->login,
+			       .first = true,
+			       .name = name };
+	words[1].len = saver_queue_key_encode(&name, key);
+	error = saver_redis_send(saver->redis, saver_node_of(saver, &name), SAVER_OP_LOAD, words, 2,
+				 on_keys, load);
+	if (error != SAVER_OK)
+		fail(load, error);
+}

@@ -1,0 +1,132 @@
+/* services/saver/saver.h - the state of a saver, and what its modules share. README.md is the manual.
+ *
+ *	center, room --RPC--> store.c load.c ack.c inspect.c claims.c
+ *	                           |            saver.c: saver_account(), the one place that counts
+ *	             redis.h <-----+-----> write_behind.h --> database.h
+ *	               ^ refill.h (may a node serve?)  sweep.h (expiry, what was left out)  redelivery.h */
+#ifndef SAVER_H
+#define SAVER_H
+
+#include "await.h"
+#include "database.h"
+#include "health.h"
+#include "hf_peers.h"
+#include "hf_service.h"
+#include "history.h"
+#include "owed.h"
+#include "quarantine.h"
+#include "redis.h"
+#include "saver.pb-c.h"
+#include "write_behind.h"
+
+#define SAVER_STORE_ITEMS_MAX 1000
+#define SAVER_ACK_IDS_MAX     65536
+#define SAVER_FRAME_MAX       (65536 + 64)
+#define SAVER_CAP_MAX         1000u
+
+struct saver_config {
+	struct hf_service_config service;
+	struct hf_strings redis_nodes;
+	char *redis_password;
+	uint64_t redis_timeout_ms, redis_commands, redis_bytes;
+	int redis_require;
+	char *database_socket, *database_host, *database_user, *database_password, *database_name;
+	uint64_t database_port, database_timeout_ms, database_delay_ms, database_batch;
+	uint64_t database_rows, database_bytes;
+	uint64_t store_ttl_ms, store_ttl_max_ms, store_cap;
+	uint64_t redelivery_after_ms, redelivery_entries, redelivery_timeout_ms;
+	uint64_t quarantine_loads, quarantine_time_ms, quarantine_deliveries;
+	uint64_t quarantine_message_time_ms, quarantine_entries;
+	uint64_t history_messages, sweep_period_ms, await_max, claims_ttl_ms;
+};
+
+struct saver_metrics {
+	uint64_t *fates[SAVER_FATES]; /* (message, registration) pairs, each counted once */
+	uint64_t *refused[SAVER_ERROR_COUNT];
+	uint64_t *invalid;
+	uint64_t *unreadable; /* values in Redis that no version of ours wrote */
+	uint64_t *quarantined_registrations, *quarantined_messages;
+	uint64_t *owed_overflow;
+};
+
+struct saver {
+	Hf__Saver_Service rpc;
+	struct hf_service *service;
+	const struct saver_config *config;
+	struct saver_metrics metrics;
+	struct saver_redis *redis;
+	struct saver_database *database;
+	struct saver_write_behind *wb;
+	struct saver_health *health;
+	struct saver_refill *refill;
+	struct saver_sweep *sweep;
+	struct saver_redelivery *redelivery;
+	struct saver_owed owed;
+	struct saver_quarantine quarantine;
+	struct saver_history history;
+	struct saver_await await;
+	struct hf_table trims; /* trim.c: queues that are being cut to their cap */
+	struct hf_peers *registers, *rooms, *savers;
+	struct hf_log_throttle unreadable_throttle;
+};
+
+extern const struct hf_service_type saver_type;
+
+static inline struct saver *saver_of(Hf__Saver_Service *rpc)
+{
+	return HF_CONTAINER_OF(rpc, struct saver, rpc);
+}
+static inline unsigned saver_node_of(const struct saver *saver, const struct saver_name *name)
+{
+	return saver_redis_node_of(saver->redis, name->slot);
+}
+/* Does the slot belong to this process, as the keeper has it now? */
+bool saver_owns(const struct saver *saver, uint16_t slot);
+
+/* False after ending the call INVALID: the registration is not 1..64 bytes. */
+HF_MUST_CHECK bool saver_name_of_request(struct saver *saver, uint32_t app,
+					 const ProtobufCBinaryData *registration, void *call,
+					 struct saver_name *ret_name);
+/* End a call for a reason of the store, or for breaking a rule. */
+void saver_fail(struct saver *saver, void *call, enum saver_error error);
+void saver_fail_invalid(struct saver *saver, void *call, const char *reason);
+
+/* One message came into the store for one registration, or left it: every counter and every table that
+ * knows the message is told here and nowhere else. `was_there`: our command did it; when it did
+ * not, it was counted before, and only what this process still holds in memory is forgotten. */
+void saver_account(struct saver *saver, const struct saver_name *name, uint64_t message_id,
+		   enum saver_fate fate, bool was_there);
+
+/* Delete messages of one registration from Redis; each is accounted by whether it was really there. The ids are
+ * copied. `cb` (may be NULL) runs once, later; `error` is the first one. */
+typedef void (*saver_removed_cb)(uint32_t removed, enum saver_error error, void *ctx);
+HF_MUST_CHECK enum saver_error saver_remove(struct saver *saver, const struct saver_name *name,
+					    const uint64_t *ids, size_t count, enum saver_fate fate,
+					    saver_removed_cb cb, void *ctx);
+
+/* The queue holds more than `cap`: drop the oldest, and note how many in its field "!". */
+void saver_trim(struct saver *saver, const struct saver_name *name, uint32_t cap);
+
+/* The handlers, as protobuf-c wants them named. */
+void saver_on_store(Hf__Saver_Service *rpc, const Hf__StoreRequest *request,
+		    Hf__StoreReply_Closure closure, void *call);
+void saver_on_load(Hf__Saver_Service *rpc, const Hf__LoadRequest *request,
+		   Hf__LoadReply_Closure closure, void *call);
+void saver_on_ack(Hf__Saver_Service *rpc, const Hf__AckRequest *request,
+		  Hf__AckReply_Closure closure, void *call);
+void saver_on_await_ack(Hf__Saver_Service *rpc, const Hf__AwaitAckRequest *request,
+			Hf__AwaitAckReply_Closure closure, void *call);
+void saver_on_message_state(Hf__Saver_Service *rpc, const Hf__MessageStateRequest *request,
+			    Hf__MessageStateReply_Closure closure, void *call);
+void saver_on_claim(Hf__Saver_Service *rpc, const Hf__ClaimRequest *request,
+		    Hf__ClaimReply_Closure closure, void *call);
+void saver_on_complete(Hf__Saver_Service *rpc, const Hf__CompleteRequest *request,
+		       Hf__CompleteReply_Closure closure, void *call);
+void saver_on_queue(Hf__Saver_Service *rpc, const Hf__QueueRequest *request,
+		    Hf__QueueReply_Closure closure, void *call);
+void saver_on_purge(Hf__Saver_Service *rpc, const Hf__PurgeRequest *request,
+		    Hf__PurgeReply_Closure closure, void *call);
+void saver_on_saver_stats(Hf__Saver_Service *rpc, const Hf__SaverStatsRequest *request,
+			  Hf__SaverStatsReply_Closure closure, void *call);
+
+#endif

@@ -1,0 +1,324 @@
+#define HF_LOG_MODULE "saver"
+#include "sweep.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "compare.h"
+#include "hf_log.h"
+#include "saver.h"
+#include "walk.h"
+
+#define SCAN_COUNT   128u
+#define WALKS_MAX    16u /* queues read at the same time */
+#define EXPIRED_MAX  256u
+#define WAIT_MS      200
+#define YOUNG_MS     10000u /* younger than this: its writer has it in hand */
+#define FAST_STEP_MS 1
+
+/* Reads one queue after the other. */
+struct walker {
+	struct saver_walk walk;
+	struct saver_sweep *sweep;
+	size_t expired_count;
+	uint64_t expired[EXPIRED_MAX];
+};
+
+struct saver_sweep {
+	struct saver *saver;
+	struct hf_timer timer;
+	bool active, fast, hurry, failed;
+	unsigned node;
+	char cursor[24];
+	uint64_t pass_started_ms, pause_ms;
+	struct saver_name *names; /* of this batch */
+	size_t name_count, name_next, names_capacity;
+	unsigned running; /* walkers */
+	struct walker walkers[WALKS_MAX];
+	struct saver_compare compare;
+	uint64_t seen;
+	int64_t *offline;
+	uint64_t *passes, *requeued;
+};
+
+static void arm(struct saver_sweep *sweep, uint64_t delay_ms)
+{
+	hf_loop_arm(sweep->saver->service->loop, &sweep->timer, delay_ms);
+}
+
+static void pass_ended(struct saver_sweep *sweep)
+{
+	uint64_t now = sweep->saver->service->loop->now_ms;
+	uint64_t due = sweep->pass_started_ms + sweep->saver->config->sweep_period_ms;
+
+	sweep->active = false;
+	++*sweep->passes;
+	*sweep->offline = (int64_t)sweep->seen;
+	if (sweep->fast)
+		HF_INFO("swept", "messages=%llu ms=%llu", (unsigned long long)sweep->seen,
+			(unsigned long long)(now - sweep->pass_started_ms));
+	arm(sweep, sweep->hurry ? FAST_STEP_MS : (due > now ? due - now : FAST_STEP_MS));
+}
+
+/* A batch is through, or could not be read: the same again soon, or the next. */
+static void batch_ended(struct saver_sweep *sweep)
+{
+	if (sweep->failed) {
+		sweep->failed = false;
+		sweep->active = false;
+		sweep->hurry |= sweep->fast;
+		arm(sweep, WAIT_MS * 5);
+		return;
+	}
+	if (strcmp(sweep->cursor, "0") == 0 && ++sweep->node == saver_redis_count(sweep->saver->redis))
+		pass_ended(sweep);
+	else
+		arm(sweep, sweep->fast ? FAST_STEP_MS : sweep->pause_ms);
+}
+
+static void on_compared(struct saver_compare *compare, size_t requeued, void *ctx)
+{
+	struct saver_sweep *sweep = ctx;
+
+	*sweep->requeued += requeued;
+	batch_ended(sweep);
+}
+
+/* --- One queue --- */
+
+static void on_message(struct saver_walk *walk, uint64_t id, const struct saver_value *value)
+{
+	struct walker *walker = HF_CONTAINER_OF(walk, struct walker, walk);
+	struct saver_sweep *sweep = walker->sweep;
+	struct saver *saver = sweep->saver;
+	uint64_t now = saver->service->loop->wall_ms;
+
+	if (value == NULL) {
+		++*saver->metrics.unreadable;
+		return;
+	}
+	if (value->expires_ms <= now) {
+		if (walker->expired_count < EXPIRED_MAX) /* the rest in the next pass */
+			walker->expired[walker->expired_count++] = id;
+		return;
+	}
+	sweep->seen++;
+	if (sweep->fast &&
+	    !saver_owed_add_due(&saver->owed, &walk->name, id, saver->service->loop->now_ms))
+		++*saver->metrics.owed_overflow;
+	if (hf_id_wall_ms(id) + YOUNG_MS < now &&
+	    saver_rows_find(saver_write_behind_rows(saver->wb), &walk->name, id) == NULL)
+		saver_compare_add(&sweep->compare, &walk->name, id);
+}
+
+static void ignore(const redisReply *reply, enum saver_error error, void *ctx)
+{
+}
+
+/* Nothing but the count of what the cap dropped is left, and all that it was about is gone too. */
+static void remove_lost_field(struct saver *saver, const struct saver_name *name)
+{
+	uint8_t key[SAVER_KEY_MAX];
+	struct hf_bytes words[3] = { HF_BYTES_LITERAL("HDEL"),
+				     { key, saver_queue_key_encode(name, key) },
+				     HF_BYTES_LITERAL(SAVER_LOST_FIELD) };
+
+	(void)!saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_SWEEP, words, 3,
+				ignore, NULL);
+}
+
+static void next_walk(struct walker *walker);
+
+static void on_walked(struct saver_walk *walk, enum saver_error error)
+{
+	struct walker *walker = HF_CONTAINER_OF(walk, struct walker, walk);
+	struct saver_sweep *sweep = walker->sweep;
+	struct saver *saver = sweep->saver;
+
+	sweep->running--;
+	sweep->failed |= error != SAVER_OK;
+	if (walker->expired_count > 0 &&
+	    saver_remove(saver, &walk->name, walker->expired, walker->expired_count, SAVER_EXPIRED,
+			 NULL, NULL) != SAVER_OK)
+		sweep->failed = true;
+	if (error == SAVER_OK && walk->has_lost_field && walk->messages == 0)
+		remove_lost_field(saver, &walk->name);
+	next_walk(walker);
+	if (sweep->running > 0 || !sweep->active)
+		return;
+	if (sweep->failed)
+		batch_ended(sweep);
+	else
+		saver_compare_run(&sweep->compare);
+}
+
+static void next_walk(struct walker *walker)
+{
+	struct saver_sweep *sweep = walker->sweep;
+
+	while (!sweep->failed && sweep->name_next < sweep->name_count) {
+		walker->walk.name = sweep->names[sweep->name_next++];
+		walker->expired_count = 0;
+		if (saver_walk_start(&walker->walk) == SAVER_OK) {
+			sweep->running++;
+			return;
+		}
+		sweep->failed = true;
+	}
+}
+
+/* --- A batch: some keys of one node --- */
+
+static bool take_name(struct saver_sweep *sweep, const redisReply *key)
+{
+	struct saver *saver = sweep->saver;
+	struct saver_name name;
+	struct hf_bytes registration;
+	uint32_t app;
+
+	if (!saver_queue_key_decode(saver_reply_bytes(key), &app, &registration) ||
+	    !saver_name_set(&name, saver->service->salt, app, registration.data,
+			    registration.len) ||
+	    !saver_owns(saver, name.slot) || saver_node_of(saver, &name) != sweep->node)
+		return true;
+	if (sweep->name_count == sweep->names_capacity) {
+		size_t capacity = HF_MAX(2 * sweep->names_capacity, (size_t)SCAN_COUNT);
+		struct saver_name *names = realloc(sweep->names, capacity * sizeof(*names));
+
+		if (names == NULL)
+			return false;
+		sweep->names = names;
+		sweep->names_capacity = capacity;
+	}
+	sweep->names[sweep->name_count++] = name;
+	return true;
+}
+
+static void on_scanned(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct saver_sweep *sweep = ctx;
+
+	sweep->failed = error != SAVER_OK || reply->type != REDIS_REPLY_ARRAY ||
+			reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
+			reply->element[1]->type != REDIS_REPLY_ARRAY ||
+			reply->element[0]->len >= sizeof(sweep->cursor);
+	if (!sweep->failed) {
+		memcpy(sweep->cursor, reply->element[0]->str, reply->element[0]->len + 1);
+		sweep->name_count = sweep->name_next = 0;
+		for (size_t i = 0; i < reply->element[1]->elements; i++)
+			sweep->failed |= !take_name(sweep, reply->element[1]->element[i]);
+	}
+	saver_compare_clear(&sweep->compare);
+	for (unsigned i = 0; i < WALKS_MAX; i++)
+		next_walk(&sweep->walkers[i]);
+	if (sweep->running == 0)
+		batch_ended(sweep);
+}
+
+static void on_size(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct saver_sweep *sweep = ctx;
+	uint64_t batches;
+
+	if (error != SAVER_OK || reply->type != REDIS_REPLY_INTEGER)
+		return;
+	batches = (uint64_t)reply->integer / SCAN_COUNT * saver_redis_count(sweep->saver->redis) + 1;
+	sweep->pause_ms = HF_MAX(sweep->saver->config->sweep_period_ms / batches, 5u);
+	if (batches == 1)
+		sweep->pause_ms = FAST_STEP_MS;
+}
+
+static void start_batch(struct saver_sweep *sweep)
+{
+	struct saver *saver = sweep->saver;
+	struct hf_bytes words[6] = { HF_BYTES_LITERAL("SCAN"),  hf_bytes_of_string(sweep->cursor),
+				     HF_BYTES_LITERAL("MATCH"), HF_BYTES_LITERAL("hf:q:*"),
+				     HF_BYTES_LITERAL("COUNT"), HF_BYTES_LITERAL("128") };
+	struct hf_bytes size = HF_BYTES_LITERAL("DBSIZE");
+
+	if ((sweep->fast && saver->owed.slab.live > saver->owed.slab.limit / 4 * 3) ||
+	    saver_write_behind_pending(saver->wb) > saver->config->database_rows / 2 ||
+	    saver_redis_admit(saver->redis, sweep->node) != SAVER_OK) {
+		arm(sweep, WAIT_MS);
+		return;
+	}
+	if (strcmp(sweep->cursor, "0") == 0)
+		(void)!saver_redis_send(saver->redis, sweep->node, SAVER_OP_SWEEP, &size, 1,
+					on_size, sweep);
+	if (saver_redis_send(saver->redis, sweep->node, SAVER_OP_SWEEP, words, 6, on_scanned,
+			     sweep) != SAVER_OK)
+		arm(sweep, WAIT_MS);
+}
+
+static void on_timer(struct hf_timer *timer, void *ctx)
+{
+	struct saver_sweep *sweep = ctx;
+	struct saver *saver = sweep->saver;
+
+	if (sweep->active) {
+		start_batch(sweep);
+		return;
+	}
+	if (!hf_peers_known(saver->savers)) { /* whose slots are whose? */
+		arm(sweep, WAIT_MS);
+		return;
+	}
+	if (saver_write_behind_missed(saver->wb))
+		sweep->hurry = true;
+	sweep->active = true;
+	sweep->fast = sweep->hurry;
+	sweep->hurry = false;
+	sweep->node = 0;
+	strcpy(sweep->cursor, "0");
+	sweep->seen = 0;
+	sweep->pass_started_ms = saver->service->loop->now_ms;
+	start_batch(sweep);
+}
+
+void saver_sweep_hurry(struct saver_sweep *sweep)
+{
+	sweep->hurry = true;
+	if (!sweep->active)
+		arm(sweep, FAST_STEP_MS);
+}
+
+int saver_sweep_new(struct saver *saver, struct saver_sweep **ret_sweep)
+{
+	struct saver_sweep *sweep = calloc(1, sizeof(*sweep));
+	struct hf_metrics *metrics = saver->service->metrics;
+
+	if (sweep == NULL)
+		return -ENOMEM;
+	sweep->saver = saver;
+	saver_compare_init(&sweep->compare, saver, on_compared, sweep);
+	for (unsigned i = 0; i < WALKS_MAX; i++) {
+		sweep->walkers[i].sweep = sweep;
+		sweep->walkers[i].walk = (struct saver_walk){ .redis = saver->redis,
+							      .op = SAVER_OP_SWEEP,
+							      .on_message = on_message,
+							      .on_end = on_walked };
+	}
+	sweep->offline = hf_metrics_gauge(metrics, "holdfast_saver_offline_messages", NULL,
+					  "Messages owed, in our slots, as the last sweep saw it.");
+	sweep->passes = hf_metrics_counter(metrics, "holdfast_saver_sweeps_total", NULL,
+					   "Passes over all queues.");
+	sweep->requeued = hf_metrics_counter(
+		metrics, "holdfast_saver_rows_requeued_total", NULL,
+		"Messages that the sweep found in Redis and not in the database.");
+	hf_timer_init(&sweep->timer, on_timer, sweep);
+	sweep->hurry = true;
+	arm(sweep, WAIT_MS);
+	*ret_sweep = sweep;
+	return 0;
+}
+
+void saver_sweep_free(struct saver_sweep *sweep)
+{
+	if (sweep == NULL)
+		return;
+	hf_wheel_disarm(&sweep->timer);
+	saver_compare_deinit(&sweep->compare);
+	free(sweep->names);
+	free(sweep);
+}
