@@ -26,7 +26,7 @@ struct center_config {
 	char *api_bind, *operator_key;
 	uint64_t connections_max, body_max, batch_body_max, buffered_max;
 	uint64_t header_ms, body_ms, idle_ms;
-	uint64_t store_try_ms, store_total_ms, route_try_ms, route_total_ms, query_ms;
+	uint64_t store_try_ms, store_total_ms, route_try_ms, route_total_ms, query_ms, disconnect_ms;
 	uint64_t targets_max, frame_bytes_max, stream_in_flight, recent_max;
 };
 

@@ -108,6 +108,14 @@ static bool next_line(struct stream *stream, struct hf_bytes *ret_line, size_t *
 	return true;
 }
 
+static bool has_line(struct stream *stream)
+{
+	struct hf_bytes line;
+	size_t used;
+
+	return next_line(stream, &line, &used);
+}
+
 static void check_length(struct stream *stream)
 {
 	struct problem problem;
@@ -174,8 +182,7 @@ static void on_task(void *ctx)
 		hf_http_stream_pause(stream->exchange);
 	else
 		hf_http_stream_resume(stream->exchange);
-	if (stream->used == 0 && !held_up && memchr(hf_buffer_data(&stream->in), '\n',
-						    hf_buffer_len(&stream->in)) != NULL)
+	if (stream->used == 0 && !held_up && has_line(stream))
 		hf_task_schedule(stream->center->loop, &stream->task); /* nobody else will */
 }
 

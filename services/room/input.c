@@ -1,5 +1,6 @@
 /* Bytes of a client into frames, and frames to those who know what they mean. */
 #define HF_LOG_MODULE "room"
+#include <ctype.h>
 #include <errno.h>
 
 #include "hf_log.h"
@@ -216,15 +217,18 @@ static size_t continue_partial(struct room *room, struct connection *connection,
 }
 
 /* What speaks here does not speak our protocol. */
-static bool is_foreign(struct room *room, struct connection *connection, uint8_t first)
+static bool is_foreign(struct room *room, struct connection *connection, const uint8_t *data,
+		       size_t len)
 {
+	uint8_t first = data[0];
+	bool letters = isupper(first) && len > 1 && isupper(data[1]);
 	enum reject_reason reason;
 
 	if (first >> 3 == HF_WIRE_LOGIN && (first & 7) == 0)
 		return false;
 	if (first == TLS_FIRST_BYTE)
 		reason = REJECT_TLS_NOT_CONFIGURED;
-	else if (first >= 'A' && first <= 'Z')
+	else if (letters) /* a method's name */
 		reason = REJECT_HTTP;
 	else
 		reason = REJECT_NOT_OURS;
@@ -242,7 +246,7 @@ static bool is_foreign(struct room *room, struct connection *connection, uint8_t
 void input_feed(struct room *room, struct connection *connection, const uint8_t *data, size_t len)
 {
 	if (connection->state == CONNECTION_LOGIN && connection->partial == 0 && len > 0 &&
-	    is_foreign(room, connection, data[0]))
+	    is_foreign(room, connection, data, len))
 		return;
 
 	while (len > 0 && connection->state < CONNECTION_CLOSING) {

@@ -57,7 +57,3 @@ bool saver_marker_fits(const struct saver_marker *marker, const struct saver *sa
 	       marker->nodes == saver_redis_count(saver->redis) &&
 	       marker->salt_print == salt_print(saver);
 }
-
-void saver_refill_ignore(const redisReply *reply, enum saver_error error, void *ctx)
-{
-}

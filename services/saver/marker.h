@@ -27,7 +27,4 @@ HF_MUST_CHECK bool saver_marker_parse(struct saver_marker *ret, struct hf_bytes 
 bool saver_marker_fits(const struct saver_marker *marker, const struct saver *saver,
 		       uint64_t store_id, unsigned number);
 
-/* A Redis callback for answers that do not matter. */
-void saver_refill_ignore(const redisReply *reply, enum saver_error error, void *ctx);
-
 #endif

@@ -95,6 +95,9 @@ HF_MUST_CHECK enum saver_error saver_redis_send_early(struct saver_redis *redis,
 						      enum saver_op op, const struct hf_bytes *words,
 						      size_t count, saver_redis_cb cb, void *ctx);
 
+/* A callback for answers that do not matter. */
+void saver_redis_ignore(const redisReply *reply, enum saver_error error, void *ctx);
+
 static inline struct hf_bytes saver_reply_bytes(const redisReply *reply)
 {
 	return hf_bytes_of(reply->str, reply->len);

@@ -89,7 +89,7 @@ static void retry(struct refill_node *node)
 		set_phase(node, PHASE_LOOK, RETRY_MS);
 }
 
-static bool send(struct refill_node *node, const struct hf_bytes *words, size_t count,
+static bool ask(struct refill_node *node, const struct hf_bytes *words, size_t count,
 		 saver_redis_cb cb)
 {
 	if (saver_redis_send_early(node->refill->saver->redis, node->number, SAVER_OP_REFILL, words,
@@ -268,7 +268,7 @@ static void on_marked(const redisReply *reply, enum saver_error error, void *ctx
 	HF_INFO("refilled", "node=%u rows=%llu", node->number, (unsigned long long)node->copied);
 	/* The lease lapses by itself if this does not get through. */
 	(void)!saver_redis_send_early(node->refill->saver->redis, node->number, SAVER_OP_REFILL,
-				      words, 2, saver_refill_ignore, NULL);
+				      words, 2, saver_redis_ignore, NULL);
 	restore(node);
 }
 
@@ -280,7 +280,7 @@ static void mark(struct refill_node *node)
 	saver_marker_set(&node->marker, node->refill->saver, node->refill->store_id, node->number);
 	words[2] = hf_bytes_of(text, saver_marker_format(&node->marker, text));
 	set_phase(node, PHASE_MARK, RETRY_MS * 10);
-	send(node, words, 3, on_marked);
+	ask(node, words, 3, on_marked);
 }
 
 static void page_copied(struct refill_node *node)
@@ -411,8 +411,8 @@ static void copy_page(struct refill_node *node)
 				     HF_BYTES_LITERAL(LEASE_TEXT) };
 
 	hf_wheel_disarm(&node->timer);
-	if (send(node, get, 2, on_lease_read))
-		send(node, renew, 3, on_renewed);
+	if (ask(node, get, 2, on_lease_read))
+		ask(node, renew, 3, on_renewed);
 }
 
 static void on_leased(const redisReply *reply, enum saver_error error, void *ctx)
@@ -450,7 +450,7 @@ static void try_lease(struct refill_node *node)
 		return;
 	}
 	set_phase(node, PHASE_LEASE, RETRY_MS * 10);
-	send(node, words, 6, on_leased);
+	ask(node, words, 6, on_leased);
 }
 
 /* --- Looking --- */
@@ -485,7 +485,7 @@ static void look(struct refill_node *node)
 	node->tries++;
 	ask_store_id(node->refill);
 	set_phase(node, PHASE_LOOK, RETRY_MS * 10);
-	send(node, words, 2, on_look);
+	ask(node, words, 2, on_look);
 }
 
 /* While serving: is it still the same content? FLUSHALL and a swapped disk need no lost connection. */

@@ -10,6 +10,7 @@
 #include "await.h"
 #include "database.h"
 #include "health.h"
+#include "hf_log.h"
 #include "hf_peers.h"
 #include "hf_service.h"
 #include "history.h"
@@ -68,6 +69,7 @@ struct saver {
 	struct hf_table trims; /* trim.c: queues that are being cut to their cap */
 	struct hf_peers *registers, *rooms, *savers;
 	struct hf_log_throttle unreadable_throttle;
+	uint8_t owned[HF_SLOTS / 8]; /* as of the last change: newly owned ones are swept soon */
 };
 
 extern const struct hf_service_type saver_type;

@@ -16,6 +16,7 @@
 #define WAIT_MS      200
 #define YOUNG_MS     10000u /* younger than this: its writer has it in hand */
 #define FAST_STEP_MS 1
+#define AGAIN_MS     15000u
 
 /* Reads one queue after the other. */
 struct walker {
@@ -37,7 +38,7 @@ struct saver_sweep {
 	unsigned running; /* walkers */
 	struct walker walkers[WALKS_MAX];
 	struct saver_compare compare;
-	uint64_t seen;
+	uint64_t seen, young;
 	int64_t *offline;
 	uint64_t *passes, *requeued;
 };
@@ -58,6 +59,8 @@ static void pass_ended(struct saver_sweep *sweep)
 	if (sweep->fast)
 		HF_INFO("swept", "messages=%llu ms=%llu", (unsigned long long)sweep->seen,
 			(unsigned long long)(now - sweep->pass_started_ms));
+	if (sweep->fast && sweep->young > 0) /* perhaps left by a crash: look when they are old enough */
+		due = HF_MIN(due, now + AGAIN_MS);
 	arm(sweep, sweep->hurry ? FAST_STEP_MS : (due > now ? due - now : FAST_STEP_MS));
 }
 
@@ -107,13 +110,10 @@ static void on_message(struct saver_walk *walk, uint64_t id, const struct saver_
 	if (sweep->fast &&
 	    !saver_owed_add_due(&saver->owed, &walk->name, id, saver->service->loop->now_ms))
 		++*saver->metrics.owed_overflow;
-	if (hf_id_wall_ms(id) + YOUNG_MS < now &&
-	    saver_rows_find(saver_write_behind_rows(saver->wb), &walk->name, id) == NULL)
+	if (hf_id_wall_ms(id) + YOUNG_MS > now)
+		sweep->young++;
+	else if (saver_rows_find(saver_write_behind_rows(saver->wb), &walk->name, id) == NULL)
 		saver_compare_add(&sweep->compare, &walk->name, id);
-}
-
-static void ignore(const redisReply *reply, enum saver_error error, void *ctx)
-{
 }
 
 /* Nothing but the count of what the cap dropped is left, and all that it was about is gone too. */
@@ -125,7 +125,7 @@ static void remove_lost_field(struct saver *saver, const struct saver_name *name
 				     HF_BYTES_LITERAL(SAVER_LOST_FIELD) };
 
 	(void)!saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_SWEEP, words, 3,
-				ignore, NULL);
+				saver_redis_ignore, NULL);
 }
 
 static void next_walk(struct walker *walker);
@@ -271,7 +271,7 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 	sweep->hurry = false;
 	sweep->node = 0;
 	strcpy(sweep->cursor, "0");
-	sweep->seen = 0;
+	sweep->seen = sweep->young = 0;
 	sweep->pass_started_ms = saver->service->loop->now_ms;
 	start_batch(sweep);
 }
