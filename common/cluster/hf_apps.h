@@ -1,14 +1,16 @@
 /* common/cluster/hf_apps.h - the apps of the cluster, as the keeper has them under apps/<id>.
  *
- * One app is a JSON (hence YAML) document read through a table of options (hf_app_options in hf_apps.c):
+ * One app is a JSON (hence YAML) document, read through a table of options (hf_app_document.c):
  *
  *	{"id":7,"name":"shop","enabled":true,
- *	 "token_keys":[{"id":"k1","secret":"base64..."}],                 at most 2, for rotation
- *	 "api_keys":[{"id":"ak_1","secret_sha256":"hex...","role":"sender","expires_at":0}],   at most 32
- *	 "limits":{"messages_per_second":10000,"burst":20000,"payload":"4KiB","stored_per_registration":100}}
+ *	 "token_keys":[{"id":"k1","secret":"base64..."}],
+ *	 "api_keys":[{"id":"ak_1","secret_sha256":"hex...","role":"sender","expires_at":0}],
+ *	 "limits":{"messages_per_second":10000,"burst":20000,"payload":"4KiB",
+ *	           "stored_per_registration":100}}
  *
- * `expires_at` is Unix time in seconds, 0 for never. Only `id` is required. The name under apps/ is the
- * id in decimal; a document that says another id is refused. */
+ * At most 2 token keys, so that they can be rotated, and 32 API keys.
+ * `expires_at` is Unix time in seconds, 0 for never. Only `id` is required. The name under apps/ is
+ * the id in decimal; a document that says another id is refused. */
 #ifndef HF_APPS_H
 #define HF_APPS_H
 
@@ -20,7 +22,11 @@
 #define HF_APP_API_KEYS_MAX   32
 #define HF_APP_NAME_MAX       64
 
-enum hf_role { HF_ROLE_VIEWER, HF_ROLE_SENDER, HF_ROLE_ADMIN }; /* each may do what the one before may */
+enum hf_role {
+	HF_ROLE_VIEWER,
+	HF_ROLE_SENDER,
+	HF_ROLE_ADMIN
+}; /* each may do what the one before may */
 
 struct hf_api_key {
 	char id[33];

@@ -71,7 +71,7 @@ static void on_livez(struct hf_runtime *runtime, struct hf_http_exchange *exchan
 static void on_readyz(struct hf_runtime *runtime, struct hf_http_exchange *exchange)
 {
 	const struct hf_service *service = &runtime->service;
-	const char *why = hf_admin_not_ready(runtime);
+	const char *why = hf_admin_not_ready(runtime), *remark = NULL;
 	unsigned status = why == NULL ? 200 : 503;
 	struct hf_bytes query = hf_http_exchange_request(exchange)->query;
 
@@ -79,11 +79,13 @@ static void on_readyz(struct hf_runtime *runtime, struct hf_http_exchange *excha
 		respond_text(exchange, status, why == NULL ? "ok" : why);
 		return;
 	}
+	if (runtime->phase == HF_PHASE_SERVING && service->type->remark != NULL)
+		remark = service->type->remark(&runtime->service);
 	respond_json(
 		exchange, status,
-		json_pack("{s:b,s:s,s:s?,s:s,s:s,s:i,s:i}", "ready", why == NULL, "state",
-			  phase_names[runtime->phase], "reason", why, "role", service->type->name,
-			  "node", service->instance.id, "calls_unanswered",
+		json_pack("{s:b,s:s,s:s?,s:s?,s:s,s:s,s:i,s:i}", "ready", why == NULL, "state",
+			  phase_names[runtime->phase], "reason", why, "remark", remark, "role",
+			  service->type->name, "node", service->instance.id, "calls_unanswered",
 			  service->rpc != NULL ? (int)hf_rpc_server_running(service->rpc) : 0,
 			  "drain_ms",
 			  runtime->phase >= HF_PHASE_DRAINING

@@ -1,11 +1,11 @@
 /* deploy/agent/agent.h - the agent: one per host, it runs the processes that its configuration
- *names.
+ * names.
  *
  *	CLEANING   children of an agent that was killed are ended first
  *	STORES     Redis and MariaDB start; services wait until both answer
  *	RUNNING    everything runs and is restarted when it ends
  *	STOPPING   stage by stage, each when the one before has ended: rooms; dispatchers, centers
- *and coordinators; registers; savers; stores. So a message on its way finds who it needs.
+ * and coordinators; registers; savers; stores. So a message on its way finds who it needs.
  */
 #ifndef AGENT_H
 #define AGENT_H

@@ -1,8 +1,8 @@
 /* deploy/agent/plan.h - the processes that a configuration asks for, with their command lines.
- *Nothing runs here; programs are only looked for.
+ * Nothing runs here; programs are only looked for.
  *
  * Node ids are <node.prefix><role>-<n>, n from 1, counted over all entries of one role. In `set`,
- *"{n}" becomes that number, "{id}" the node id and "{data_dir}" the agent's folder:
+ * "{n}" becomes that number, "{id}" the node id and "{data_dir}" the agent's folder:
  *
  *	set: ["listen=0.0.0.0:710{n}"]
  */

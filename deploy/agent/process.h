@@ -8,7 +8,7 @@
  *	   +-------- STOPPING <-+
  *
  * Children end with us: the kernel sends them TERM when the agent dies, however it dies. What is
- *left of an earlier agent is found by the record that is kept of all children (leftovers.h). */
+ * left of an earlier agent is found by the record that is kept of all children (leftovers.h). */
 #ifndef PROCESS_H
 #define PROCESS_H
 

@@ -1,16 +1,17 @@
 /* sdk/c/client.h - the inside of a client, shared by the files of the library.
  *
- *	client.c      the API, states, timers, the turn: everything that decides when
+ *	client.c      states, timers, the turn: everything that decides when
+ *	config.c      new, free
  *	apps.c        the apps: tokens, attach and detach, message ids seen
  *	connection.c  one connection to a server: login, frames in, acks out, keepalive
  *	ending.c      how a connection ends, and what comes next
- *	fetch.c       one question to a dispatcher
- *	selection.c   which server next      transport.c  TCP and TLS      config.c  new, free
+ *	fetch.c       one question to a dispatcher; answer.c: its answer
+ *	selection.c   which server next
+ *	transport.c   TCP and TLS
  *	report.c      stats, names
  *
- * All work is done by hf_client_process(). What a callback asks for (stop, attach, ack) is noted
- *and done when the callback has returned, so that nothing vanishes under the code that called it.
- */
+ * All work is done by hf_client_process(). A stop that a callback asks for is done when all
+ * callbacks have returned, so that nothing vanishes under the code that called them. */
 #ifndef HOLDFAST_CLIENT_H
 #define HOLDFAST_CLIENT_H
 

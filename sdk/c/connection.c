@@ -6,7 +6,8 @@
 #include "hf_clock.h"
 #include "hf_hash.h"
 
-#define OUT_MAX             (HF_WIRE_LOGIN_MAX + 64 * 1024) /* unsent bytes; more: the line is dead */
+/* Unsent bytes; what does not fit is not sent, and the silence that follows ends the connection. */
+#define OUT_MAX             (HF_WIRE_LOGIN_MAX + 64 * 1024)
 #define IN_MAX              (HF_WIRE_PAYLOAD_MAX + HF_WIRE_UPSTREAM_OVERHEAD + 64 * 1024)
 #define HEARTBEAT_DEFAULT_S 270
 #define HEARTBEAT_FLOOR_S   60 /* what is learned never goes below */

@@ -4,16 +4,13 @@
  * The answer is bounded in size and time. It is HTTP/1.1 with a Content-Length or an end of stream;
  * an answer in chunks is refused, as no dispatcher of ours sends one. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
+#include "answer.h"
 #include "client.h"
 #include "hf_clock.h"
-#include "hf_text.h"
 
-#define ANSWER_MAX        32768 /* head and body */
 #define FETCH_TIMEOUT_MS  5000
 #define RETRY_AFTER_MAX_S 3600
 
@@ -127,55 +124,7 @@ void fetch_ready(struct hf_client *client, uint64_t now)
 		fetch_failed(client, hf_client_strerror(err), now);
 }
 
-/* The value of header `name` in the lines of `head`, or NULL; *ret_len is its length. */
-static const char *header(const char *head, const char *name, size_t *ret_len)
-{
-	size_t name_len = strlen(name);
-	const char *line = head;
-
-	while ((line = strstr(line, "\r\n")) != NULL) {
-		line += 2;
-		if (strncasecmp(line, name, name_len) == 0 && line[name_len] == ':') {
-			line += name_len + 1;
-			line += strspn(line, " \t");
-			*ret_len = strcspn(line, "\r\n");
-			return line;
-		}
-	}
-	return NULL;
-}
-
-struct answer {
-	unsigned status;
-	bool has_length;
-	uint64_t length, retry_after_s;
-	size_t head_len;
-};
-
-/* Parses the NUL-terminated head. */
-static bool parse_head(const char *head, struct answer *ret)
-{
-	const char *value;
-	size_t len;
-	int end = 0;
-
-	if (sscanf(head, "HTTP/1.%*1[01] %3u%n", &ret->status, &end) != 1 || end != 12)
-		return false;
-	if (header(head, "Transfer-Encoding", &len) != NULL)
-		return false;
-	value = header(head, "Content-Length", &len);
-	ret->has_length = value != NULL;
-	if (value != NULL &&
-	    (hf_text_parse_uint(value, len, &ret->length) < 0 || ret->length > ANSWER_MAX))
-		return false;
-	value = header(head, "Retry-After", &len);
-	if (value != NULL && hf_text_parse_uint(value, len, &ret->retry_after_s) < 0)
-		ret->retry_after_s = 0; /* as a date: too rare to be worth it */
-	return true;
-}
-
-static void take_answer(struct hf_client *client, const struct answer *answer, struct hf_bytes body,
-			uint64_t now)
+static void take_answer(struct hf_client *client, const struct answer *answer, uint64_t now)
 {
 	char why[64];
 
@@ -188,7 +137,8 @@ static void take_answer(struct hf_client *client, const struct answer *answer, s
 		fetch_failed(client, why, now);
 		return;
 	}
-	if (selection_take(&client->selection, body, client->config.tls, hf_clock_wall_ms()) < 0) {
+	if (selection_take(&client->selection, answer->body, client->config.tls,
+			   hf_clock_wall_ms()) < 0) {
 		fetch_failed(client, "no server in its answer", now);
 		return;
 	}
@@ -203,39 +153,18 @@ static void take_answer(struct hf_client *client, const struct answer *answer, s
 
 void fetch_input(struct hf_client *client, uint64_t now)
 {
-	int err = client_read(client, ANSWER_MAX);
-	size_t len = hf_buffer_len(&client->in);
-	const uint8_t *data = len > 0 ? hf_buffer_data(&client->in) : NULL;
-	const uint8_t *end = len > 0 ? memmem(data, len, "\r\n\r\n", 4) : NULL;
-	struct answer answer = { 0 };
-	char head[ANSWER_MAX];
+	int err = client_read(client, ANSWER_MAX), whole = 0;
+	struct answer answer;
 
-	if (end == NULL) {
-		if (err < 0 || len >= ANSWER_MAX)
-			fetch_failed(client, err < 0 ? hf_client_strerror(err) : "answer too long",
-				     now);
-		return;
-	}
-	answer.head_len = (size_t)(end + 4 - data);
-	if (answer.head_len > sizeof(head) || memchr(data, '\0', answer.head_len) != NULL) {
-		fetch_failed(client, "not HTTP", now);
-		return;
-	}
-	memcpy(head, data, answer.head_len - 2);
-	head[answer.head_len - 2] = '\0';
-	if (!parse_head(head, &answer)) {
-		fetch_failed(client, "not HTTP", now);
-		return;
-	}
-	len -= answer.head_len;
-	if (answer.has_length ? len < answer.length : err == 0 && len < ANSWER_MAX) {
-		if (err < 0 || len >= ANSWER_MAX)
-			fetch_failed(client, "answer cut short", now);
-		return;
-	}
-	if (answer.has_length)
-		len = (size_t)answer.length;
-	take_answer(client, &answer, hf_bytes_of(end + 4, len), now);
+	if (hf_buffer_len(&client->in) > 0)
+		whole = answer_parse(hf_buffer_data(&client->in), hf_buffer_len(&client->in),
+				     err < 0, &answer);
+	if (whole > 0)
+		take_answer(client, &answer, now);
+	else if (whole < 0)
+		fetch_failed(client, whole == -EMSGSIZE ? "answer too long" : "not an answer", now);
+	else if (err < 0)
+		fetch_failed(client, hf_client_strerror(err), now);
 }
 
 void fetch_failed(struct hf_client *client, const char *why, uint64_t now)

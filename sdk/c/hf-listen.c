@@ -1,6 +1,6 @@
 /* sdk/c/hf-listen.c - a phone for the command line: attaches apps and prints what happens. */
-#include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -444,20 +444,29 @@ static struct hf_client *make_client(const struct options *o)
 	return client;
 }
 
-/* Until there is a reason to end. */
-static void run(struct hf_client *client, int timeout_ms)
+/* Until there is a reason to end. Signals come during the wait only, so that none is missed. */
+static void run(struct hf_client *client, int timeout_ms, const sigset_t *waiting)
 {
 	uint64_t until_ms = hf_clock_monotonic_ms() + (uint64_t)HF_MAX(timeout_ms, 0), now;
-	int err = -EINTR;
+	struct pollfd poll_fd = { .fd = hf_client_fd(client), .events = POLLIN };
+	struct hf_client_status status;
 
-	while (err == -EINTR && !signalled) {
-		int left_ms = -1;
+	for (;;) {
+		struct timespec wait;
+		int wait_ms;
 
-		if (timeout_ms >= 0) {
-			now = hf_clock_monotonic_ms();
-			left_ms = now < until_ms ? (int)(until_ms - now) : 0;
-		}
-		err = hf_client_run(client, left_ms);
+		hf_client_process(client);
+		hf_client_status(client, &status);
+		now = hf_clock_monotonic_ms();
+		if (signalled || status.state == HF_CLIENT_STOPPED ||
+		    (timeout_ms >= 0 && now >= until_ms))
+			break;
+		wait_ms = hf_client_next_timeout_ms(client);
+		if (timeout_ms >= 0 && (wait_ms < 0 || (uint64_t)wait_ms > until_ms - now))
+			wait_ms = (int)(until_ms - now);
+		wait.tv_sec = wait_ms / 1000;
+		wait.tv_nsec = wait_ms % 1000 * 1000000L;
+		ppoll(&poll_fd, 1, wait_ms < 0 ? NULL : &wait, waiting);
 	}
 	hf_client_stop(client, STOP_FLUSH_MS);
 }
@@ -480,10 +489,15 @@ int main(int argc, char **argv)
 	static struct options options;
 	static struct listener listener;
 	struct sigaction action = { .sa_handler = on_signal };
+	sigset_t ours, before;
 	struct hf_client *client;
 	char *diag;
 
 	parse_options(argc, argv, &options, &listener);
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ours, &before);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	client = make_client(&options);
@@ -492,7 +506,7 @@ int main(int argc, char **argv)
 			    hf_client_registration(client, options.apps[i].app),
 			    options.config.device);
 	hf_client_start(client);
-	run(client, options.timeout_ms);
+	run(client, options.timeout_ms, &before);
 	if (options.stats && (diag = hf_client_diag_json(client)) != NULL) {
 		printf("{\"event\":\"stats\",\"client\":%s}\n", diag);
 		free(diag);

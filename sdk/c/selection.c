@@ -14,6 +14,7 @@
 #define CACHE_AGE_MS  (7ull * 24 * 3600 * 1000)
 #define CACHE_MAX     16384
 #define CACHE_HEADER  "holdfast-endpoints 1"
+#define WEIGHT_MAX    1000000
 #define LINE_MAX_SIZE 512
 
 int endpoint_parse(struct hf_bytes text, bool tls, struct endpoint *ret)
@@ -76,7 +77,7 @@ static int parse_line(const char *line, size_t len, bool tls, struct endpoint *r
 		return 0;
 	if (endpoint_parse(hf_bytes_of_string(address), tls, ret) < 0)
 		return -EPROTO;
-	ret->weight = weight;
+	ret->weight = HF_MIN(weight, (unsigned)WEIGHT_MAX);
 	return 1;
 }
 

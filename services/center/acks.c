@@ -3,7 +3,8 @@
 
 #include "message.h"
 
-#define REPLY_MARGIN_MS 500 /* the saver's own timeout ends the wait; ours is for a saver that is gone */
+#define REPLY_MARGIN_MS \
+	500 /* the saver's own timeout ends the wait; ours is for a saver that is gone */
 
 static void on_acked(const Hf__AwaitAckReply *reply, void *ctx)
 {
@@ -32,9 +33,9 @@ void message_await_acks(struct message *message, uint64_t timeout_ms)
 		request.message_id = message->id;
 		request.timeout_ms = (uint32_t)timeout_ms;
 		message->holds++;
-		hf__saver__await_ack(
-			hf_peers_call(center->savers, peer, (uint32_t)timeout_ms + REPLY_MARGIN_MS),
-			&request, on_acked, message);
+		hf__saver__await_ack(hf_peers_call(center->savers, peer,
+						   (uint32_t)timeout_ms + REPLY_MARGIN_MS),
+				     &request, on_acked, message);
 	}
 	message_unhold(message);
 }

@@ -9,8 +9,8 @@
 #include "json.h"
 #include "problem.h"
 
-#define LIMIT        100
-#define LIMIT_MAX    1000
+#define LIMIT     100
+#define LIMIT_MAX 1000
 
 const struct route api_routes[] = {
 	{ "POST", "/v1/apps/{app}/messages", ACCESS_SENDER, BODY_JSON, true, api_send },
@@ -38,8 +38,7 @@ const struct route api_routes[] = {
 	{ "GET", "/v1/apps/{app}/keys", ACCESS_ADMIN, BODY_NONE, false, api_list_keys },
 	{ "POST", "/v1/apps/{app}/keys", ACCESS_ADMIN, BODY_JSON, false, api_create_key },
 	{ "DELETE", "/v1/apps/{app}/keys/{id}", ACCESS_ADMIN, BODY_NONE, false, api_delete_key },
-	{ "GET", "/v1/apps/{app}/token_keys", ACCESS_ADMIN, BODY_NONE, false,
-	  api_list_token_keys },
+	{ "GET", "/v1/apps/{app}/token_keys", ACCESS_ADMIN, BODY_NONE, false, api_list_token_keys },
 	{ "POST", "/v1/apps/{app}/token_keys", ACCESS_ADMIN, BODY_JSON, false,
 	  api_create_token_key },
 	{ "DELETE", "/v1/apps/{app}/token_keys/{id}", ACCESS_ADMIN, BODY_NONE, false,
@@ -58,13 +57,15 @@ static bool next_segment(struct hf_bytes *path, struct hf_bytes *ret_segment)
 	path->data++;
 	path->len--;
 	end = path->len > 0 ? memchr(path->data, '/', path->len) : NULL;
-	*ret_segment = hf_bytes_of(path->data, end != NULL ? (size_t)(end - path->data) : path->len);
+	*ret_segment =
+		hf_bytes_of(path->data, end != NULL ? (size_t)(end - path->data) : path->len);
 	path->data += ret_segment->len;
 	path->len -= ret_segment->len;
 	return true;
 }
 
-/* Does the path fit the template? Fills app_id and arg. A number that is no app's id is app 0: unknown. */
+/* Does the path fit the template? Fills app_id and arg. A number that is no app's id is app 0:
+ * unknown. */
 static bool match(const char *template, struct hf_bytes path, struct call *call)
 {
 	struct hf_bytes wanted = hf_bytes_of_string(template), want, have;
@@ -119,7 +120,8 @@ static int find_route(struct call *call, struct problem *ret_problem)
 					len > 0 ? ", " : "", route->method);
 	}
 	if (len == 0)
-		return problem_set(ret_problem, 404, "NO_ROUTE", NULL, NULL, "there is no such path");
+		return problem_set(ret_problem, 404, "NO_ROUTE", NULL, NULL,
+				   "there is no such path");
 	hf_http_add_header(call->exchange, "Allow", allow);
 	return problem_set(ret_problem, 405, "METHOD_NOT_ALLOWED", NULL, NULL,
 			   "this path allows %s", allow);
@@ -128,8 +130,8 @@ static int find_route(struct call *call, struct problem *ret_problem)
 static int check_content_type(const struct call *call, struct problem *ret_problem)
 {
 	struct hf_bytes type = hf_http_exchange_header(call->exchange, "content-type");
-	const char *wanted = call->route->body == BODY_STREAM ? "application/x-ndjson" :
-								"application/json";
+	const char *wanted =
+		call->route->body == BODY_STREAM ? "application/x-ndjson" : "application/json";
 	size_t len = strlen(wanted);
 
 	if (call->route->body == BODY_NONE || type.data == NULL)
@@ -206,9 +208,9 @@ bool api_on_head(struct hf_http_exchange *exchange, void *ctx)
 		return false;
 	}
 	hf_http_exchange_set_user(exchange, (void *)(uintptr_t)call.route);
-	hf_http_exchange_set_body_max(exchange, call.route->body == BODY_BATCH ?
-							config->batch_body_max :
-							config->body_max);
+	hf_http_exchange_set_body_max(exchange, call.route->body == BODY_BATCH
+							? config->batch_body_max
+							: config->body_max);
 	if (call.route->body != BODY_STREAM)
 		return false;
 	call.route->handler(&call);
@@ -258,8 +260,7 @@ json_t *api_body(struct call *call)
 static bool read_number(struct call *call, const char *name, uint64_t min, uint64_t max,
 			uint64_t *ret)
 {
-	struct hf_bytes text =
-		hf_http_query(hf_http_exchange_request(call->exchange)->query, name);
+	struct hf_bytes text = hf_http_query(hf_http_exchange_request(call->exchange)->query, name);
 	struct problem problem;
 	uint64_t number;
 

@@ -26,7 +26,7 @@ struct route {
 	const char *method, *path; /* "/v1/apps/{app}/keys/{id}" */
 	enum access access;
 	enum body_kind body;
-	bool sends; /* needs an enabled app */
+	bool sends;                         /* needs an enabled app */
 	void (*handler)(struct call *call); /* answers now or later */
 };
 
@@ -37,10 +37,12 @@ bool api_on_head(struct hf_http_exchange *exchange, void *ctx);
 void api_on_request(struct hf_http_exchange *exchange, void *ctx);
 
 void api_fail(struct call *call, const struct problem *problem);
-void api_respond_json(struct hf_http_exchange *exchange, unsigned status, json_t *body); /* takes body */
+void api_respond_json(struct hf_http_exchange *exchange, unsigned status,
+		      json_t *body); /* takes body */
 /* The JSON object of the body; NULL: already answered. */
 HF_MUST_CHECK json_t *api_body(struct call *call);
-/* The limit= and cursor= of a list: limit 1..1000 (100), cursor a number. false: already answered. */
+/* The limit= and cursor= of a list: limit 1..1000 (100), cursor a number. false: already answered.
+ */
 HF_MUST_CHECK bool api_paging(struct call *call, uint64_t *ret_limit, uint64_t *ret_after);
 
 /* messages.c */

@@ -8,8 +8,9 @@
 
 #include "hf_text.h"
 
-#define OPERATOR_KEY_MIN 20
-#define CREDENTIALS_MAX  512 /* characters after "Bearer " or "Basic " */
+#define OPERATOR_ID         "operator"
+#define OPERATOR_SECRET_MIN 16
+#define CREDENTIALS_MAX     512 /* characters after "Bearer " or "Basic " */
 
 struct credentials {
 	char text[CREDENTIALS_MAX + 1];
@@ -26,14 +27,17 @@ static void digest(const char *text, size_t len, uint8_t ret[32])
 
 int auth_init(struct center *center)
 {
-	const char *key = center->config->operator_key;
+	static const char prefix[] = OPERATOR_ID ".";
+	const char *secret = center->config->operator_key;
 
-	center->has_operator = key[0] != '\0';
+	center->has_operator = secret[0] != '\0';
 	if (!center->has_operator)
 		return 0;
-	if (strlen(key) < OPERATOR_KEY_MIN || strchr(key, '.') == NULL)
+	if (strncmp(secret, prefix, sizeof(prefix) - 1) == 0)
+		secret += sizeof(prefix) - 1; /* the whole key, as operators' tools keep it */
+	if (strlen(secret) < OPERATOR_SECRET_MIN)
 		return -EINVAL;
-	digest(key, strlen(key), center->operator_digest);
+	digest(secret, strlen(secret), center->operator_digest);
 	return 0;
 }
 
@@ -73,7 +77,6 @@ static int read_credentials(struct hf_bytes header, struct credentials *ret)
 	at = strchr(ret->text, separator);
 	if (at == NULL || strlen(ret->text) != len)
 		return -EINVAL;
-	*at = '.'; /* the operators' key is compared whole */
 	ret->id = hf_bytes_of(ret->text, (size_t)(at - ret->text));
 	ret->secret = hf_bytes_of(at + 1, len - ret->id.len - 1);
 	return 0;
@@ -83,9 +86,10 @@ static bool is_operator(const struct center *center, const struct credentials *c
 {
 	uint8_t given[32];
 
-	if (!center->has_operator)
+	if (!center->has_operator ||
+	    !hf_bytes_equal(credentials->id, HF_BYTES_LITERAL(OPERATOR_ID)))
 		return false;
-	digest(credentials->text, credentials->id.len + 1 + credentials->secret.len, given);
+	digest((const char *)credentials->secret.data, credentials->secret.len, given);
 	return CRYPTO_memcmp(given, center->operator_digest, sizeof(given)) == 0;
 }
 

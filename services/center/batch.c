@@ -1,7 +1,8 @@
-/* services/center/batch.c - POST .../messages/batch: up to 1000 different messages, a result for each.
+/* services/center/batch.c - POST .../messages/batch: up to 1000 different messages, a result for
+ * each.
  *
- * The body is walked as text and each message parsed alone, some of them a turn, so that a large batch
- * neither multiplies in memory nor holds up the loop. */
+ * The body is walked as text and each message parsed alone, some of them a turn, so that a large
+ * batch neither multiplies in memory nor holds up the loop. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -12,8 +13,8 @@
 #include "quota.h"
 #include "send.h"
 
-#define BATCH_MAX      1000
-#define STARTS_A_TURN  64
+#define BATCH_MAX     1000
+#define STARTS_A_TURN 64
 
 struct slot {
 	struct batch *batch;
@@ -25,7 +26,7 @@ struct slot {
 struct batch {
 	struct center *center;
 	struct hf_http_exchange *exchange; /* NULL: the client left */
-	struct json_walk walk;             /* over the messages; the body lives as long as the exchange */
+	struct json_walk walk; /* over the messages; the body lives as long as the exchange */
 	struct hf_task task;
 	uint32_t app;
 	size_t started, open, count;
@@ -50,10 +51,10 @@ static void answer(struct batch *batch)
 		if (i > 0)
 			err = hf_buffer_append(&text, ",", 1);
 		if (err == 0)
-			err = batch->slots[i].text != NULL ?
-				      hf_buffer_append(&text, batch->slots[i].text,
-						       batch->slots[i].len) :
-				      -ENOMEM;
+			err = batch->slots[i].text != NULL
+				      ? hf_buffer_append(&text, batch->slots[i].text,
+							 batch->slots[i].len)
+				      : -ENOMEM;
 	}
 	if (err == 0)
 		err = hf_buffer_append(&text, "]}", 2);

@@ -1,8 +1,8 @@
 /* services/center/center.h - the API of the businesses: one process, and what its modules share.
  *
- * A message's way: api*.c (HTTP) -> request.c (checks) -> send.c (idempotency, rate, answer) -> message.c
- * (life) -> store.c (saver) -> route.c (register, then room). Nothing here is durable: what was accepted is
- * the store's, and what was not yet answered is the caller's to repeat. */
+ * A message's way: api*.c (HTTP) -> request.c (checks) -> send.c (idempotency, rate, answer) ->
+ * message.c (life) -> store.c (saver) -> route.c (register, then room). Nothing here is durable:
+ * what was accepted is the store's, and what was not yet answered is the caller's to repeat. */
 #ifndef CENTER_CENTER_H
 #define CENTER_CENTER_H
 
@@ -26,7 +26,8 @@ struct center_config {
 	char *api_bind, *operator_key;
 	uint64_t connections_max, body_max, batch_body_max, buffered_max;
 	uint64_t header_ms, body_ms, idle_ms;
-	uint64_t store_try_ms, store_total_ms, route_try_ms, route_total_ms, query_ms, disconnect_ms;
+	uint64_t store_try_ms, store_total_ms, route_try_ms, route_total_ms, query_ms,
+		disconnect_ms;
 	uint64_t targets_max, frame_bytes_max, stream_in_flight, recent_max;
 };
 
@@ -54,12 +55,16 @@ struct center {
 	struct hf_table quotas; /* api rate of each app: quota.c */
 	TAILQ_HEAD(, message) messages;
 	TAILQ_HEAD(, send) sends;
-	TAILQ_HEAD(, held_answer) held_answers; /* until our view of the apps has caught up: apps.c */
+	TAILQ_HEAD(, held_answer)
+	held_answers; /* until our view of the apps has caught up: apps.c */
 	uint8_t operator_digest[32];
 	bool has_operator, stopping;
 	size_t messages_open, targets_open, frame_bytes; /* in delivery */
 	struct center_counters counters;
 };
+
+extern const struct hf_service_type center_type;
+extern const struct hf_option center_options[]; /* options.c */
 
 /* Counted by reason; for everything that is answered with an error. */
 void center_count_refusal(struct center *center, const char *reason);

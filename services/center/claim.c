@@ -24,8 +24,8 @@ static void fingerprint(struct claim *claim, struct hf_bytes text)
 {
 	EVP_MD_CTX *sha = EVP_MD_CTX_new();
 	char route[64];
-	size_t len = (size_t)snprintf(route, sizeof(route), "POST\n/v1/apps/%u/messages\n",
-				      claim->app);
+	size_t len =
+		(size_t)snprintf(route, sizeof(route), "POST\n/v1/apps/%u/messages\n", claim->app);
 
 	if (sha == NULL || EVP_DigestInit_ex(sha, EVP_sha256(), NULL) != 1 ||
 	    EVP_DigestUpdate(sha, route, len) != 1 ||
@@ -41,8 +41,7 @@ void claim_init(struct claim *claim, struct center *center, uint32_t app, struct
 	*claim = (struct claim){ .center = center, .app = app, .lease_ms = lease_ms };
 	claim->key_len = key.len;
 	memcpy(claim->key, key.data, key.len);
-	claim->owner =
-		hf_id_next(&center->service->ids, hf_loop_wall_ms(center->loop));
+	claim->owner = hf_id_next(&center->service->ids, hf_loop_wall_ms(center->loop));
 	hf_timer_init(&claim->timer, on_timer, claim);
 	fingerprint(claim, text);
 }
@@ -111,8 +110,8 @@ void claim_start(struct claim *claim, void (*on_result)(struct claim *, enum cla
 							unsigned status, struct hf_bytes response))
 {
 	claim->on_result = on_result;
-	claim->deadline_ms = hf_loop_now_ms(claim->center->loop) +
-			     claim->center->config->store_total_ms;
+	claim->deadline_ms =
+		hf_loop_now_ms(claim->center->loop) + claim->center->config->store_total_ms;
 	try_claim(claim);
 }
 

@@ -39,7 +39,8 @@ void claim_deinit(struct claim *claim);
 /* `on_result` runs once, later, with a response that it borrows. */
 void claim_start(struct claim *claim, void (*on_result)(struct claim *, enum claim_result,
 							unsigned status, struct hf_bytes response));
-/* Keep the answer for replays. `on_complete` runs once, later, be it kept or not. -ENOMEM: it won't. */
+/* Keep the answer for replays. `on_complete` runs once, later, be it kept or not. -ENOMEM: it
+ * won't. */
 HF_MUST_CHECK int claim_complete(struct claim *claim, unsigned status, struct hf_bytes response,
 				 void (*on_complete)(struct claim *));
 /* The key is free again; nobody waits for the outcome (the lease lapses anyway). */

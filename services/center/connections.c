@@ -69,7 +69,7 @@ static void answer_unknown(struct describe *describe)
 static void on_described(const Hf__DescribeReply *reply, void *ctx)
 {
 	struct describe *describe = ctx;
-	char id[32];
+	char id[32], ip[HF_ADDRESS_MAX], *port;
 
 	if (reply == NULL) {
 		if (hf_rpc_last_status() == HF_RPC_NOT_FOUND)
@@ -79,18 +79,22 @@ static void on_described(const Hf__DescribeReply *reply, void *ctx)
 		return;
 	}
 	snprintf(id, sizeof(id), "%u-%08x", describe->room, describe->session);
-	answer_list(
-		describe,
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:I}",
-			  "connection_id", id, "registration_id", describe->registration, "node",
-			  describe->node, "peer", reply->peer, "transport", reply->transport,
-			  "platform", reply->platform, "sdk_version", reply->sdk_version, "network",
-			  reply->network, "device", bytes_json(reply->device), "user_id",
-			  bytes_json(reply->user_id), "connected_at",
-			  time_json(reply->connected_ms), "last_rx_at",
-			  time_json(reply->last_heard_ms), "keepalive_s", (int)reply->heartbeat_s,
-			  "unacked", (int)reply->unacked, "send_queue_bytes",
-			  (json_int_t)reply->queued_bytes));
+	snprintf(ip, sizeof(ip), "%s", reply->peer);
+	port = strrchr(ip, ':');
+	if (port != NULL)
+		*port = '\0';
+	answer_list(describe,
+		    json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, "
+			      "s:i, s:I}",
+			      "connection_id", id, "registration_id", describe->registration,
+			      "node", describe->node, "peer_ip", ip, "transport", reply->transport,
+			      "platform", reply->platform, "sdk_version", reply->sdk_version,
+			      "network", reply->network, "device", bytes_json(reply->device),
+			      "user_id", bytes_json(reply->user_id), "connected_at",
+			      time_json(reply->connected_ms), "last_rx_at",
+			      time_json(reply->last_heard_ms), "keepalive_s",
+			      (int)reply->heartbeat_s, "unacked", (int)reply->unacked,
+			      "send_queue_bytes", (json_int_t)reply->queued_bytes));
 }
 
 static void on_found(struct lookup *lookup, void *ctx)
@@ -105,9 +109,9 @@ static void on_found(struct lookup *lookup, void *ctx)
 		answer_list(describe, NULL);
 		return;
 	}
-	room = item->presence == HF__PRESENCE__ONLINE ?
-		       hf_peers_by_number(center->rooms, item->room) :
-		       NULL;
+	room = item->presence == HF__PRESENCE__ONLINE
+		       ? hf_peers_by_number(center->rooms, item->room)
+		       : NULL;
 	if (room == NULL || center->stopping) {
 		answer_unknown(describe);
 		return;
@@ -117,9 +121,8 @@ static void on_found(struct lookup *lookup, void *ctx)
 	memcpy(describe->node, room->instance.id, sizeof(describe->node));
 	request.session = item->session;
 	request.epoch = item->epoch;
-	hf__room__describe(
-		hf_peers_call(center->rooms, room, (uint32_t)center->config->query_ms), &request,
-		on_described, describe);
+	hf__room__describe(hf_peers_call(center->rooms, room, (uint32_t)center->config->query_ms),
+			   &request, on_described, describe);
 }
 
 void api_list_connections(struct call *call)
@@ -136,8 +139,7 @@ void api_list_connections(struct call *call)
 		n = hf_http_unescape(value, true, id);
 	if (n < 0 || !hf_text_is_id(id, (size_t)n, HF_REGISTRATION_MAX)) {
 		problem_set(&problem, 400, value.data == NULL ? "MISSING_FIELD" : "BAD_VALUE",
-			    "registration_id", NULL,
-			    "connections are listed by ?registration_id=");
+			    "registration_id", NULL, "connections are listed by ?registration_id=");
 		api_fail(call, &problem);
 		return;
 	}
@@ -184,11 +186,11 @@ static void answer_disconnect(struct disconnect *disconnect, const Hf__KickReply
 		unsigned result = (unsigned)reply->results[i];
 
 		kicked += result == HF__KICK_RESULT__KICKED;
-		json_array_append_new(
-			results,
-			json_pack("{s:O, s:s}", "registration_id",
-				  json_array_get(disconnect->ids, i), "result",
-				  result < HF_ARRAY_LEN(names) ? names[result] : "failed"));
+		json_array_append_new(results,
+				      json_pack("{s:O, s:s}", "registration_id",
+						json_array_get(disconnect->ids, i), "result",
+						result < HF_ARRAY_LEN(names) ? names[result]
+									     : "failed"));
 	}
 	api_respond_json(disconnect->exchange, 200,
 			 json_pack("{s:i, s:o}", "kicked", kicked, "results", results));
@@ -223,8 +225,9 @@ struct disconnect_request {
 static int parse_disconnect(const json_t *body, struct disconnect_request *ret,
 			    struct problem *ret_problem)
 {
-	static const char *const known[] = { "registration_id", "user_id", "connection_id", "code",
-					     "reason",		"keep",	   NULL };
+	static const char *const known[] = {
+		"registration_id", "user_id", "connection_id", "code", "reason", "keep", NULL
+	};
 	static const char *const later[] = { "user_id", "connection_id", "keep" };
 	int err = fields_known(body, "", known, ret_problem);
 
@@ -255,18 +258,18 @@ static void send_disconnect(struct call *call, struct disconnect *disconnect,
 	Hf__KickRequest request = HF__KICK_REQUEST__INIT;
 
 	for (size_t i = 0; i < asked->count; i++)
-		registrations[i] = (ProtobufCBinaryData){ asked->ids[i].len,
-							  (uint8_t *)asked->ids[i].data };
+		registrations[i] =
+			(ProtobufCBinaryData){ asked->ids[i].len, (uint8_t *)asked->ids[i].data };
 	request.app = call->app_id;
 	request.n_registrations = asked->count;
 	request.registrations = registrations;
 	request.code = (uint32_t)asked->code;
 	request.reason = (char *)asked->reason;
-	hf__coordinator__disconnect(
-		hf_peers_call(center->coordinators,
-			      hf_peers_pick(center->coordinators, HF_BALANCE_LEAST_IN_FLIGHT),
-			      (uint32_t)center->config->disconnect_ms),
-		&request, on_disconnected, disconnect);
+	hf__coordinator__disconnect(hf_peers_call(center->coordinators,
+						  hf_peers_pick(center->coordinators,
+								HF_BALANCE_LEAST_IN_FLIGHT),
+						  (uint32_t)center->config->disconnect_ms),
+				    &request, on_disconnected, disconnect);
 }
 
 void api_disconnect(struct call *call)

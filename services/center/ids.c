@@ -9,8 +9,8 @@ int ids_parse(const json_t *list, const char *field, struct hf_bytes ret[REQUEST
 	size_t count = json_array_size(list);
 
 	if (list == NULL || json_is_null(list))
-		return problem_set(ret_problem, 400, "MISSING_FIELD", field, NULL,
-				   "%s is required", field);
+		return problem_set(ret_problem, 400, "MISSING_FIELD", field, NULL, "%s is required",
+				   field);
 	if (!json_is_array(list) || count == 0)
 		return problem_set(ret_problem, 400, "BAD_VALUE", field, NULL,
 				   "%s must be an array of registration ids", field);

@@ -60,7 +60,7 @@ static void on_task(void *ctx)
 	struct target *target;
 	size_t count = 0, waiting = 0;
 
-	TAILQ_FOREACH(target, &lanes->queue, link)
+	TAILQ_FOREACH (target, &lanes->queue, link)
 		waiting++;
 	while ((target = TAILQ_FIRST(&lanes->queue)) != NULL) {
 		struct lane *lane =

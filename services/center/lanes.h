@@ -1,7 +1,7 @@
 /* services/center/lanes.h - recipients of one turn, gathered by the peer that is asked about them.
  *
- * Whatever many requests of a turn want of one peer leaves in few calls: the cost does not depend on how
- * the callers happened to slice their messages. A batch holds messages of one class only. */
+ * Whatever many requests of a turn want of one peer leaves in few calls: the cost does not depend
+ * on how the callers happened to slice their messages. A batch holds messages of one class only. */
 #ifndef CENTER_LANES_H
 #define CENTER_LANES_H
 
@@ -41,7 +41,8 @@ void lanes_init(struct lanes *lanes, struct center *center,
 		struct hf_peer *(*owner)(struct center *, const struct target *),
 		void (*send)(struct center *, struct hf_peer *, struct lane_batch *),
 		void (*fail)(struct target *));
-void lanes_deinit(struct lanes *lanes); /* before the messages whose recipients wait here are freed */
+void lanes_deinit(
+	struct lanes *lanes); /* before the messages whose recipients wait here are freed */
 void lanes_add(struct lanes *lanes, struct target *target); /* sent at the end of the turn */
 
 #endif

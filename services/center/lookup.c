@@ -60,8 +60,7 @@ static void ask(struct lookup *lookup, struct hf_peer *peer, size_t first, bool 
 	for (size_t i = first; i < lookup->count; i++) {
 		Hf__LookupItem *item = &items[call->count];
 
-		if (asked[i] ||
-		    hf_peers_by_slot(center->registers, lookup->items[i].slot) != peer)
+		if (asked[i] || hf_peers_by_slot(center->registers, lookup->items[i].slot) != peer)
 			continue;
 		asked[i] = true;
 		hf__lookup_item__init(item);
@@ -73,9 +72,9 @@ static void ask(struct lookup *lookup, struct hf_peer *peer, size_t first, bool 
 	}
 	request.n_items = call->count;
 	lookup->open++;
-	hf__register__lookup(
-		hf_peers_call(center->registers, peer, (uint32_t)center->config->query_ms), &request,
-		on_reply, call);
+	hf__register__lookup(hf_peers_call(center->registers, peer,
+					   (uint32_t)center->config->query_ms),
+			     &request, on_reply, call);
 }
 
 int lookup_start(struct center *center, uint32_t app, const struct hf_bytes *registrations,

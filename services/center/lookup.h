@@ -1,5 +1,5 @@
-/* services/center/lookup.h - where registrations are: Register.Lookup over all slot owners, for questions (a
- * message's recipients are looked up by route.c). */
+/* services/center/lookup.h - where registrations are: Register.Lookup over all slot owners, for
+ * questions (a message's recipients are looked up by route.c). */
 #ifndef CENTER_LOOKUP_H
 #define CENTER_LOOKUP_H
 
@@ -26,7 +26,8 @@ struct lookup {
 	struct lookup_item items[];
 };
 
-/* Copies the ids. `done` runs once, later or from within; the lookup is freed after it. -ENOMEM: it won't. */
+/* Copies the ids. `done` runs once, later or from within; the lookup is freed after it. -ENOMEM: it
+ * won't. */
 HF_MUST_CHECK int lookup_start(struct center *center, uint32_t app,
 			       const struct hf_bytes *registrations, size_t count, lookup_done done,
 			       void *ctx);

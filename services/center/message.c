@@ -105,11 +105,10 @@ int message_new(struct center *center, const struct hf_app *app, const struct re
 	message->wall_ms = hf_loop_wall_ms(center->loop);
 	message->started_ns = hf_clock_monotonic_ns();
 	message->id = hf_id_next(&center->service->ids, message->wall_ms);
-	message->expires_ms = message->wall_ms + (request->class == REQUEST_TRANSIENT ?
-							  center->config->route_total_ms :
-							  request->ttl_ms);
-	message->backoff =
-		(struct hf_backoff){ .base_ms = RETRY_BASE_MS, .cap_ms = RETRY_CAP_MS };
+	message->expires_ms = message->wall_ms + (request->class == REQUEST_TRANSIENT
+							  ? center->config->route_total_ms
+							  : request->ttl_ms);
+	message->backoff = (struct hf_backoff){ .base_ms = RETRY_BASE_MS, .cap_ms = RETRY_CAP_MS };
 	message->durability = HF__DURABILITY__COMMITTED;
 	message->store_reason = "STORE_UNAVAILABLE";
 	message->owned = true;
@@ -174,7 +173,8 @@ static void finish_storing(struct message *message)
 	for (uint32_t i = 0; i < message->target_count; i++)
 		if (message->targets[i].outcome == TARGET_STORED)
 			route_begin(&message->targets[i]);
-	emit(message, MESSAGE_STORED); /* routing goes on at the end of the turn: nothing to wait for */
+	emit(message,
+	     MESSAGE_STORED); /* routing goes on at the end of the turn: nothing to wait for */
 	if (message->pending == 0)
 		finish_routing(message);
 }
@@ -273,13 +273,12 @@ void message_target_retry(struct target *target, enum target_outcome last)
 	bool armed = hf_timer_armed(&message->retry_timer);
 	uint64_t delay_ms = armed ? 0 : 1 + hf_backoff_next_ms(&message->backoff);
 
-	if (center->stopping ||
-	    hf_loop_now_ms(center->loop) + delay_ms >= message->deadline_ms) {
+	if (center->stopping || hf_loop_now_ms(center->loop) + delay_ms >= message->deadline_ms) {
 		message_target_done(target, last);
 		return;
 	}
-	++*(message->phase == MESSAGE_STORING ? center->counters.store_retries :
-						center->counters.route_retries);
+	++*(message->phase == MESSAGE_STORING ? center->counters.store_retries
+					      : center->counters.route_retries);
 	TAILQ_INSERT_TAIL(&message->retry, target, link);
 	if (!armed)
 		hf_loop_arm(center->loop, &message->retry_timer, delay_ms);

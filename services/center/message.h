@@ -2,9 +2,9 @@
  *
  *	NEW ---> STORING ---> ROUTING ---> DONE
  *
- * A transient message has no STORING. Each recipient goes its own way through a phase, retried until the
- * phase's deadline; the phase is over when the last of them is. What is not delivered by then is not
- * lost: the store owes it, and the next login loads it. */
+ * A transient message has no STORING. Each recipient goes its own way through a phase, retried
+ *until the phase's deadline; the phase is over when the last of them is. What is not delivered by
+ *then is not lost: the store owes it, and the next login loads it. */
 #ifndef CENTER_MESSAGE_H
 #define CENTER_MESSAGE_H
 
@@ -16,11 +16,11 @@ enum message_phase { MESSAGE_NEW, MESSAGE_STORING, MESSAGE_ROUTING, MESSAGE_DONE
 
 enum target_outcome {
 	TARGET_OPEN,
-	TARGET_STORED,  /* or transient: on its way */
-	TARGET_FAILED,  /* could not be stored */
-	TARGET_WRITTEN, /* the room has it: written, queued, or already in flight */
-	TARGET_OFFLINE, /* not connected: the store owes it */
-	TARGET_DROPPED, /* transient, and the client's queue was full */
+	TARGET_STORED,   /* or transient: on its way */
+	TARGET_FAILED,   /* could not be stored */
+	TARGET_WRITTEN,  /* the room has it: written, queued, or already in flight */
+	TARGET_OFFLINE,  /* not connected: the store owes it */
+	TARGET_DROPPED,  /* transient, and the client's queue was full */
 	TARGET_UNROUTED, /* where it is could not be learned in time */
 };
 
@@ -29,8 +29,8 @@ struct target {
 	TAILQ_ENTRY(target) link; /* in a lane's queue or in message->retry */
 	const uint8_t *registration;
 	uint8_t registration_len;
-	uint8_t outcome;   /* enum target_outcome */
-	bool alone;        /* its batch was refused: it goes by itself, so that others are not held up */
+	uint8_t outcome; /* enum target_outcome */
+	bool alone; /* its batch was refused: it goes by itself, so that others are not held up */
 	bool looked_again; /* it moved once while we pushed */
 	uint16_t slot;
 	uint32_t room, session; /* room's node number, its handle */
@@ -57,9 +57,9 @@ struct message {
 	size_t frame_len;
 	message_cb on_event;
 	void *ctx;
-	bool owned;         /* somebody listens and will call message_release() */
-	uint32_t pending;   /* recipients whose phase is not over */
-	uint32_t holds;     /* calls of acks.c, and events being told: not to be freed */
+	bool owned;       /* somebody listens and will call message_release() */
+	uint32_t pending; /* recipients whose phase is not over */
+	uint32_t holds;   /* calls of acks.c, and events being told: not to be freed */
 	uint32_t accepted, failed, written, offline, dropped, unrouted, acked;
 	Hf__Durability durability;
 	const char *store_reason; /* why the last attempt failed; a literal */
@@ -70,8 +70,8 @@ struct message {
 	struct target targets[];
 };
 
-/* Draws the id and builds the frame. The caller owns it until message_release(). -ENOMEM, or -EMSGSIZE when
- * the frame does not fit. */
+/* Draws the id and builds the frame. The caller owns it until message_release(). -ENOMEM, or
+ * -EMSGSIZE when the frame does not fit. */
 HF_MUST_CHECK int message_new(struct center *center, const struct hf_app *app,
 			      const struct request *request, struct message **ret_message);
 /* Begin. Events come later from the loop, but for MESSAGE_STORED of a transient one: at once. */

@@ -95,9 +95,7 @@ static const char *state_of(const struct state_query *query, const struct recent
 	uint32_t over = query->acked + query->expired + query->dropped;
 
 	if (query->known && query->stored > 0 && over >= query->stored)
-		return query->acked > 0   ? "sent" :
-		       query->expired > 0 ? "expired" :
-					    "failed";
+		return query->acked > 0 ? "sent" : query->expired > 0 ? "expired" : "failed";
 	if (recent == NULL)
 		return "accepted";
 	if (!recent->stored)
@@ -130,13 +128,14 @@ static json_t *word_state(const struct state_query *query, const struct recent_e
 		"message_id", id, "state", state_of(query, recent), "class",
 		class_names[query->known ? query->class : recent->class], "created_at", created,
 		"expires_at", expires, "label",
-		recent != NULL && recent->label[0] != '\0' ? json_string(recent->label) :
-							     json_null(),
+		recent != NULL && recent->label[0] != '\0' ? json_string(recent->label)
+							   : json_null(),
 		"complete", !query->partial, "counters", "targets",
 		recent != NULL ? recent->targets : query->stored, "stored", query->stored, "acked",
 		query->acked, "expired", query->expired, "dropped", query->dropped, "owed",
 		query->stored > over ? query->stored - over : 0, "written",
-		count_or_null(recent != NULL && recent->routed, recent != NULL ? recent->written : 0),
+		count_or_null(recent != NULL && recent->routed,
+			      recent != NULL ? recent->written : 0),
 		"offline",
 		count_or_null(recent != NULL && recent->routed,
 			      recent != NULL ? recent->offline : 0));
@@ -179,8 +178,8 @@ static void on_state(const Hf__MessageStateReply *reply, void *ctx)
 		query->expired += reply->expired;
 		query->dropped += reply->dropped;
 		query->expires_ms = HF_MAX(query->expires_ms, reply->expires_ms);
-		query->class = reply->class_ == HF__CLASS__DURABLE ? REQUEST_DURABLE :
-								     REQUEST_STORED;
+		query->class =
+			reply->class_ == HF__CLASS__DURABLE ? REQUEST_DURABLE : REQUEST_STORED;
 	}
 	if (--query->open == 0)
 		answer_state(query);

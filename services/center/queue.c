@@ -45,8 +45,7 @@ static struct asking *begin(struct call *call)
 static ProtobufCService *saver_of(struct call *call)
 {
 	struct center *center = call->center;
-	uint16_t slot =
-		hf_service_slot(center->service, call->app_id, call->arg, call->arg_len);
+	uint16_t slot = hf_service_slot(center->service, call->app_id, call->arg, call->arg_len);
 
 	return hf_peers_call(center->savers, hf_peers_by_slot(center->savers, slot),
 			     (uint32_t)center->config->query_ms);
@@ -75,7 +74,7 @@ static json_t *word_message(const Hf__QueuedMessage *message)
 	hf_clock_format(hf_id_wall_ms(message->message_id), created);
 	hf_clock_format(message->expires_ms, expires);
 	return json_pack("{s:s, s:s, s:s, s:i, s:i}", "message_id", id, "created_at", created,
-			 "expires_at", expires, "size_bytes", (int)message->size, "deliveries",
+			 "expires_at", expires, "size", (int)message->size, "deliveries",
 			 (int)message->deliveries);
 }
 

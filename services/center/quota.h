@@ -1,5 +1,5 @@
-/* services/center/quota.h - how much each app may send: limits.messages_per_second and limits.burst of the
- * app, counted in recipients, by each center for itself. */
+/* services/center/quota.h - how much each app may send: limits.messages_per_second and limits.burst
+ * of the app, counted in recipients, by each center for itself. */
 #ifndef CENTER_QUOTA_H
 #define CENTER_QUOTA_H
 

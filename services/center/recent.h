@@ -1,5 +1,5 @@
-/* services/center/recent.h - what this center remembers of the messages that it took: the newest some
- * thousands, for GET /messages/{id}. The savers know the rest. */
+/* services/center/recent.h - what this center remembers of the messages that it took: the newest
+ * some thousands, for GET /messages/{id}. The savers know the rest. */
 #ifndef CENTER_RECENT_H
 #define CENTER_RECENT_H
 
@@ -27,7 +27,8 @@ struct recent {
 
 HF_MUST_CHECK int recent_init(struct recent *recent, size_t limit); /* 0 or -ENOMEM */
 void recent_deinit(struct recent *recent);
-/* A new entry for `id`, zeroed but for id and app; NULL out of memory. It may be gone by the next turn. */
+/* A new entry for `id`, zeroed but for id and app; NULL out of memory. It may be gone by the next
+ * turn. */
 struct recent_entry *recent_add(struct recent *recent, uint64_t id, uint32_t app);
 struct recent_entry *recent_find(const struct recent *recent, uint64_t id);
 

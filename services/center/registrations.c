@@ -1,4 +1,5 @@
-/* services/center/registrations.c - POST .../registrations/query: who of these is connected, and where. */
+/* services/center/registrations.c - POST .../registrations/query: who of these is connected, and
+ * where. */
 #include <stdlib.h>
 
 #include "api.h"
@@ -14,12 +15,12 @@ struct query {
 
 static json_t *word_item(struct center *center, const struct lookup_item *item)
 {
-	const struct hf_peer *room = item->presence == HF__PRESENCE__ONLINE ?
-					     hf_peers_by_number(center->rooms, item->room) :
-					     NULL;
-	json_t *online = item->presence == HF__PRESENCE__NOT_YET_KNOWN ?
-				 json_null() :
-				 json_boolean(item->presence == HF__PRESENCE__ONLINE);
+	const struct hf_peer *room = item->presence == HF__PRESENCE__ONLINE
+					     ? hf_peers_by_number(center->rooms, item->room)
+					     : NULL;
+	json_t *online = item->presence == HF__PRESENCE__NOT_YET_KNOWN
+				 ? json_null()
+				 : json_boolean(item->presence == HF__PRESENCE__ONLINE);
 
 	return json_pack("{s:s%, s:o, s:o}", "registration_id", item->registration.data,
 			 item->registration.len, "online", online, "node",

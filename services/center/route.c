@@ -1,8 +1,9 @@
-/* services/center/route.c - the phase in which a message is pushed: Register.Lookup by slot owner, then
- * Room.Push by room.
+/* services/center/route.c - the phase in which a message is pushed: Register.Lookup by slot owner,
+ * then Room.Push by room.
  *
- * A push that may or may not have happened is repeated for what is stored (the room writes a message
- * once per connection) and is left alone for what is transient, which promises "at most once". */
+ * A push that may or may not have happened is repeated for what is stored (the room writes a
+ * message once per connection) and is left alone for what is transient, which promises "at most
+ * once". */
 #include <stdlib.h>
 
 #include "hf_clock.h"
@@ -96,9 +97,9 @@ static void send_lookup(struct center *center, struct hf_peer *peer, struct lane
 		request.items[i] = &items[i];
 	}
 	request.n_items = batch->count;
-	hf__register__lookup(
-		hf_peers_call(center->registers, peer, (uint32_t)center->config->route_try_ms),
-		&request, on_looked_up, batch);
+	hf__register__lookup(hf_peers_call(center->registers, peer,
+					   (uint32_t)center->config->route_try_ms),
+			     &request, on_looked_up, batch);
 }
 
 /* The session is not where register said: it may have moved, so it is looked for once more. */
@@ -123,9 +124,8 @@ static void pushed(struct target *target, Hf__PushResult result)
 		message_target_done(target, TARGET_WRITTEN);
 		break;
 	case HF__PUSH_RESULT__WRITTEN:
-		hf_histogram_record(center->counters.write_us, (hf_clock_monotonic_ns() -
-								target->message->started_ns) /
-								       1000);
+		hf_histogram_record(center->counters.write_us,
+				    (hf_clock_monotonic_ns() - target->message->started_ns) / 1000);
 		++*center->counters.written;
 		message_target_done(target, TARGET_WRITTEN);
 		break;

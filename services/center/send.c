@@ -12,8 +12,10 @@
 #include "problem.h"
 #include "quota.h"
 
-#define LEASE_MARGIN_MS     10000 /* beyond what storing and waiting may take */
-#define REPLAY_FAILED_MAX   200   /* failed registrations that a replay lists: its answer is bounded */
+#define LEASE_MARGIN_MS 10000 /* beyond what storing and waiting may take */
+#define REPLAY_FAILED_MAX                                                      \
+	200 /* failed registrations that a replay lists: its answer is bounded \
+	     */
 #define REQUEST_ID_TEXT_MAX 64
 
 struct send {
@@ -95,9 +97,9 @@ static const char *durability_name(const struct message *message)
 {
 	if (message->class == REQUEST_TRANSIENT)
 		return "none";
-	return message->durability == HF__DURABILITY__COMMITTED ? "committed" :
-	       message->durability == HF__DURABILITY__FSYNC	? "fsync" :
-								  "memory";
+	return message->durability == HF__DURABILITY__COMMITTED ? "committed"
+	       : message->durability == HF__DURABILITY__FSYNC   ? "fsync"
+								: "memory";
 }
 
 static bool is_satisfied(const struct send *send)
@@ -108,15 +110,19 @@ static bool is_satisfied(const struct send *send)
 	       (send->wait == REQUEST_WAIT_ACKED && message->acked == message->target_count);
 }
 
+/* How far the message has come for all its recipients. */
 static const char *state_name(const struct message *message, enum request_wait wait)
 {
-	if (wait == REQUEST_WAIT_NONE || message->phase == MESSAGE_STORING)
+	if (wait == REQUEST_WAIT_NONE)
 		return "accepted";
-	if (message->phase == MESSAGE_ROUTING)
-		return "sending";
-	if (message->written > 0 || message->acked > 0)
-		return "sent";
-	return message->class == REQUEST_TRANSIENT ? "failed" : "accepted";
+	if (message->acked == message->target_count)
+		return "acked";
+	if (message->written == message->target_count)
+		return "routed";
+	if (message->class == REQUEST_TRANSIENT && message->phase == MESSAGE_DONE &&
+	    message->written == 0)
+		return "failed"; /* nobody was there, and nothing is owed */
+	return "accepted";
 }
 
 static int word_failed(struct send *send, uint32_t max)
@@ -133,12 +139,11 @@ static int word_failed(struct send *send, uint32_t max)
 		if (target->outcome != TARGET_FAILED)
 			continue;
 		item = json_pack("{s:s%, s:s}", "registration_id", target->registration,
-				 (size_t)target->registration_len, "reason",
-				 message->store_reason);
+				 (size_t)target->registration_len, "reason", message->store_reason);
 		text = item != NULL ? json_dumps(item, JSON_COMPACT) : NULL;
-		err = text != NULL ?
-			      hf_buffer_printf(&send->text, "%s%s", listed++ > 0 ? "," : "", text) :
-			      -ENOMEM;
+		err = text != NULL
+			      ? hf_buffer_printf(&send->text, "%s%s", listed++ > 0 ? "," : "", text)
+			      : -ENOMEM;
 		free(text);
 		json_decref(item);
 	}
@@ -155,14 +160,13 @@ static int word_answer(struct send *send, uint32_t failed_max)
 	hf_buffer_clear(&send->text, SIZE_MAX);
 	hf_id_format(message->id, id);
 	hf_clock_format(message->wall_ms, at);
-	err = hf_buffer_printf(
-		&send->text,
-		"{\"message_id\":\"%s\",\"state\":\"%s\",\"accepted_at\":\"%s\","
-		"\"targets\":{\"kind\":\"%s\",\"requested\":%u,\"accepted\":%u},"
-		"\"durability\":\"%s\",\"replayed\":false",
-		id, state_name(message, send->wait), at,
-		message->target_count == 1 ? "unicast" : "multicast", message->target_count,
-		message->accepted, durability_name(message));
+	err = hf_buffer_printf(&send->text,
+			       "{\"message_id\":\"%s\",\"state\":\"%s\",\"accepted_at\":\"%s\","
+			       "\"targets\":{\"kind\":\"%s\",\"requested\":%u,\"accepted\":%u},"
+			       "\"durability\":\"%s\",\"replayed\":false",
+			       id, state_name(message, send->wait), at,
+			       message->target_count == 1 ? "unicast" : "multicast",
+			       message->target_count, message->accepted, durability_name(message));
 	if (err == 0 && send->wait != REQUEST_WAIT_NONE)
 		err = hf_buffer_printf(&send->text,
 				       ",\"counters\":{\"written\":%u,\"offline\":%u,"
@@ -186,10 +190,10 @@ static void answer_accepted(struct send *send)
 	send->retry_after_s = -1;
 	if (keep && word_answer(send, REPLAY_FAILED_MAX) < 0)
 		keep = false;
-	if (keep && claim_complete(&send->claim, send->status,
-				   hf_bytes_of(hf_buffer_data(&send->text),
-					       hf_buffer_len(&send->text)),
-				   on_complete) < 0)
+	if (keep &&
+	    claim_complete(&send->claim, send->status,
+			   hf_bytes_of(hf_buffer_data(&send->text), hf_buffer_len(&send->text)),
+			   on_complete) < 0)
 		keep = false;
 	if ((!keep || send->message->failed > REPLAY_FAILED_MAX) &&
 	    word_answer(send, UINT32_MAX) < 0)
@@ -217,8 +221,8 @@ static void on_stored(struct send *send)
 		answer_not_stored(send);
 		return;
 	}
-	++*center->counters.accepted[send->message->target_count == 1 ? CENTER_UNICAST :
-									CENTER_MULTICAST];
+	++*center->counters
+		   .accepted[send->message->target_count == 1 ? CENTER_UNICAST : CENTER_MULTICAST];
 	if (send->wait == REQUEST_WAIT_NONE || send->done == NULL) {
 		answer_accepted(send);
 	} else if (send->wait == REQUEST_WAIT_ROUTED) {
@@ -250,8 +254,9 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 static void answer_replay(struct send *send, unsigned status, struct hf_bytes response)
 {
 	static const char word[] = "\"replayed\":false";
-	const uint8_t *at =
-		response.len > 0 ? memmem(response.data, response.len, word, sizeof(word) - 1) : NULL;
+	const uint8_t *at = response.len > 0
+				    ? memmem(response.data, response.len, word, sizeof(word) - 1)
+				    : NULL;
 	size_t head = at != NULL ? (size_t)(at - response.data) : response.len;
 	size_t tail = at != NULL ? head + sizeof(word) - 1 : response.len;
 	int err = 0;
@@ -340,18 +345,19 @@ static void answer_valid(struct send *send, const struct request *request)
 	send->answered = true;
 	send->status = 200;
 	send->retry_after_s = -1;
-	if (hf_buffer_printf(&send->text,
-			     "{\"state\":\"valid\",\"targets\":{\"kind\":\"%s\",\"requested\":%zu}}",
-			     request->target_count == 1 ? "unicast" : "multicast",
-			     request->target_count) < 0)
+	if (hf_buffer_printf(
+		    &send->text,
+		    "{\"state\":\"valid\",\"targets\":{\"kind\":\"%s\",\"requested\":%zu}}",
+		    request->target_count == 1 ? "unicast" : "multicast",
+		    request->target_count) < 0)
 		send->status = 500;
 	finish(send);
 }
 
 static void start(struct send *send, const struct send_input *input, const struct request *request)
 {
-	struct hf_bytes key = request->cid[0] != '\0' ? hf_bytes_of_string(request->cid) :
-							input->key;
+	struct hf_bytes key =
+		request->cid[0] != '\0' ? hf_bytes_of_string(request->cid) : input->key;
 	struct problem problem;
 	uint64_t lease_ms;
 	int err = message_new(send->center, input->app, request, &send->message);
@@ -384,8 +390,9 @@ struct send *send_begin(struct center *center, const struct send_input *input, s
 	struct problem problem;
 
 	if (send == NULL) {
-		struct send_answer answer = { .status = 503, .text = "{}", .len = 2,
-					      .retry_after_s = 1 };
+		struct send_answer answer = {
+			.status = 503, .text = "{}", .len = 2, .retry_after_s = 1
+		};
 
 		done(&answer, ctx);
 		return NULL;

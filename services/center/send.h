@@ -1,7 +1,7 @@
 /* services/center/send.h - one send request, from its JSON to its answer.
  *
- * Checks it, takes it from the app's quota, claims its idempotency key, starts the message, waits for as
- * much as options.wait asks, and words the answer. The three routes that send share it. */
+ * Checks it, takes it from the app's quota, claims its idempotency key, starts the message, waits
+ * for as much as options.wait asks, and words the answer. The three routes that send share it. */
 #ifndef CENTER_SEND_H
 #define CENTER_SEND_H
 
@@ -11,9 +11,9 @@ struct send;
 
 struct send_input {
 	const struct hf_app *app;
-	struct hf_bytes text;      /* borrowed for the call of send_begin() */
-	struct hf_bytes key;       /* Idempotency-Key header; data NULL: none */
-	const char *request_id;    /* copied */
+	struct hf_bytes text;   /* borrowed for the call of send_begin() */
+	struct hf_bytes key;    /* Idempotency-Key header; data NULL: none */
+	const char *request_id; /* copied */
 };
 
 struct send_answer {
@@ -25,7 +25,8 @@ struct send_answer {
 };
 typedef void (*send_done)(const struct send_answer *answer, void *ctx);
 
-/* `done` runs exactly once, unless detached: from within this call, which then returns NULL, or later. */
+/* `done` runs exactly once, unless detached: from within this call, which then returns NULL, or
+ * later. */
 struct send *send_begin(struct center *center, const struct send_input *input, send_done done,
 			void *ctx);
 /* Nobody waits for the answer any more. What was begun is finished all the same. */

@@ -90,8 +90,8 @@ static int build(struct center *center, const struct lane_batch *batch, Hf__Stor
 		items[i].registration.data = (uint8_t *)target->registration;
 		items[i].registration.len = target->registration_len;
 		items[i].frame = (uint32_t)request->n_frames - 1;
-		items[i].class_ = message->class == REQUEST_DURABLE ? HF__CLASS__DURABLE :
-								      HF__CLASS__STORED;
+		items[i].class_ =
+			message->class == REQUEST_DURABLE ? HF__CLASS__DURABLE : HF__CLASS__STORED;
 		items[i].expires_ms = message->expires_ms;
 		items[i].cap = message->cap;
 		request->items[i] = &items[i];
@@ -110,7 +110,8 @@ static void send_batch(struct center *center, struct hf_peer *peer, struct lane_
 		free(batch);
 		return;
 	}
-	hf__saver__store(hf_peers_call(center->savers, peer, (uint32_t)center->config->store_try_ms),
+	hf__saver__store(hf_peers_call(center->savers, peer,
+				       (uint32_t)center->config->store_try_ms),
 			 &request, on_stored, batch);
 }
 

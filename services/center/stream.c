@@ -1,7 +1,7 @@
 /* services/center/stream.c - POST .../messages/stream: a message a line in, its result a line out.
  *
- * Results come in the order of the lines. At most stream.in_flight messages are under way; then, or when
- * the client does not read its results, no more is read from it. */
+ * Results come in the order of the lines. At most stream.in_flight messages are under way; then, or
+ * when the client does not read its results, no more is read from it. */
 #include <stdlib.h>
 
 #include "api.h"

@@ -94,9 +94,8 @@ static void on_acked(const Hf__AckReply *reply, void *ctx)
 	} else {
 		++*room->metrics.ack_batches_failed;
 		if (hf_log_throttle_pass(&throttle, 5000))
-			HF_WARN("saver ack failed", "status=%s reason=%s suppressed=%u",
-				hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason(),
-				throttle.suppressed);
+			HF_WARN("saver ack failed", "status=%s reason=%s",
+				hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason());
 		keep_for_retry(room, batch);
 	}
 }

@@ -49,6 +49,7 @@ int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
 	connection->listener = listener;
 	connection->opened = (uint32_t)room_age_ms(room);
 	connection->last_heard = room_tick(room);
+	connection->frames = connection->bytes = rate_ticks(room_age_ms(room));
 	err = expiry_push(&room->handshakes, handle, connection->last_heard);
 	if (err == 0 && epoll_ctl(room->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
 		err = -errno;
@@ -236,22 +237,31 @@ void connection_close_bye(struct room *room, struct connection *connection,
 		flush_mark_dirty(room, connection);
 }
 
-bool connection_send(struct room *room, struct connection *connection, struct frame *frame)
+static bool fits(const struct room *room, const struct connection *connection, size_t len)
 {
-	uint64_t limit = room->config->limits.send_queue;
+	/* One frame always may wait, however large. */
+	return output_empty(&connection->output) ||
+	       output_bytes(&room->pool, &connection->output) + len <=
+		       room->config->limits.send_queue;
+}
 
+bool connection_has_room(struct room *room, struct connection *connection, size_t len)
+{
 	if (connection->state >= CONNECTION_CLOSING)
 		return false;
-	if (!output_empty(&connection->output) &&
-	    output_bytes(&room->pool, &connection->output) + frame->len > limit) {
-		/* This turn alone may have brought so much: the socket has not been asked yet. */
-		if (!(connection->flags & CONNECTION_BLOCKED))
-			flush_connection(room, connection);
-		if (connection->state == CONNECTION_CLOSED ||
-		    (!output_empty(&connection->output) &&
-		     output_bytes(&room->pool, &connection->output) + frame->len > limit))
-			return false;
-	}
+	if (fits(room, connection, len))
+		return true;
+	if (connection->flags & CONNECTION_BLOCKED)
+		return false;
+	/* This turn alone may have brought so much: the socket has not been asked yet. */
+	flush_connection(room, connection);
+	return connection->state < CONNECTION_CLOSING && fits(room, connection, len);
+}
+
+bool connection_send(struct room *room, struct connection *connection, struct frame *frame)
+{
+	if (!connection_has_room(room, connection, frame->len))
+		return false;
 	if (output_push(&room->pool, &connection->output, frame) < 0)
 		return false;
 	room->queued_bytes += frame->len;

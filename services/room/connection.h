@@ -32,7 +32,7 @@ enum connection_state {
 enum {
 	CONNECTION_DIRTY = 1 << 0,      /* in the list of this turn's writers */
 	CONNECTION_BLOCKED = 1 << 1,    /* the socket is full; EPOLLOUT is armed */
-	CONNECTION_LOAD_WAITS = 1 << 2, /* a session wants a page once the output is flushed */
+	CONNECTION_LOAD_WAITS = 1 << 2, /* a session wants a page when the output is flushed */
 	CONNECTION_WINDOW_FULL = 1
 				 << 3, /* some session's window was full: the sweep looks closer */
 	CONNECTION_OVER_TLS = 1 << 4,
@@ -71,6 +71,8 @@ HF_MUST_CHECK int connection_new(struct room *room, int fd, hf_handle ip, uint8_
 void connection_set_state(struct room *room, struct connection *connection,
 			  enum connection_state state);
 
+/* Could a frame of `len` bytes be queued? May write to find out, and find the client gone. */
+bool connection_has_room(struct room *room, struct connection *connection, size_t len);
 /* Queue a frame for the end of this turn. False: the output is over its limit or memory is out,
  * and the frame was not taken. */
 HF_MUST_CHECK bool connection_send(struct room *room, struct connection *connection,

@@ -15,6 +15,7 @@
 
 #define LOAD_TIMEOUT_MS   5000
 #define LOAD_COUNT_MAX    1000u
+#define SMALL_OUTPUT      4096u /* bytes queued that do not hold a page back */
 #define QUARANTINE_MAX_MS 3600000u
 
 /* One session's page: asked for, or to be asked for again after a while. */
@@ -67,7 +68,9 @@ void delivery_continue(struct room *room, struct session *session)
 	    window_after(&room->pool, session->window) == WINDOW_UP_TO_DATE ||
 	    (unacked > 0 && 2 * unacked >= room->config->limits.unacked))
 		return;
-	if (connection->flags & CONNECTION_BLOCKED) {
+	/* A client that reads slowly gets its pages as it reads, and is not cut for our haste. */
+	if (connection->flags & CONNECTION_BLOCKED ||
+	    output_bytes(&room->pool, &connection->output) > SMALL_OUTPUT) {
 		connection->flags |= CONNECTION_LOAD_WAITS;
 		return;
 	}
@@ -147,9 +150,8 @@ static void load_failed(struct page_load *load, struct session *session)
 
 	++*load->room->metrics.loads_failed;
 	if (hf_log_throttle_pass(&throttle, 5000))
-		HF_WARN("saver load failed", "status=%s reason=%s suppressed=%u",
-			hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason(),
-			throttle.suppressed);
+		HF_WARN("saver load failed", "status=%s reason=%s",
+			hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason());
 	if (session->load_attempts < UINT8_MAX)
 		session->load_attempts++;
 	again_in(load, session, 20 + hf_backoff_next_ms(&backoff));
@@ -177,6 +179,13 @@ static void tell_lost(struct room *room, const struct session *session, uint32_t
 				len > 0 ? frame_new(wire, (size_t)len) : NULL);
 }
 
+/* This message and what follows it must be loaded again. */
+static bool stop_page(struct room *room, struct session *session, const Hf__LoadedMessage *message)
+{
+	delivery_fall_behind(room, session, message->message_id - 1);
+	return false;
+}
+
 /* One message of a page. False: stop here, either as the window is full, or as the session is gone.
  */
 static bool deliver_loaded(struct room *room, struct session *session,
@@ -197,8 +206,13 @@ static bool deliver_loaded(struct room *room, struct session *session,
 			 (unsigned long long)message->message_id);
 		return true;
 	}
-	if (window_count(&room->pool, session->window) >= room->config->limits.unacked) {
-		delivery_fall_behind(room, session, message->message_id - 1);
+	if (window_count(&room->pool, session->window) >= room->config->limits.unacked)
+		return stop_page(room, session, message);
+	if (!connection_has_room(room, connection, message->frame.len)) {
+		if (connection->state == CONNECTION_ACTIVE) {
+			connection->flags |= CONNECTION_LOAD_WAITS;
+			stop_page(room, session, message);
+		}
 		return false;
 	}
 	frame = frame_new(message->frame.data, message->frame.len);

@@ -106,9 +106,8 @@ static void on_updated(const Hf__UpdateReply *reply, void *ctx)
 	} else {
 		++*room->metrics.updates_failed;
 		if (hf_log_throttle_pass(&throttle, 5000))
-			HF_WARN("register update failed", "status=%s reason=%s suppressed=%u",
-				hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason(),
-				throttle.suppressed);
+			HF_WARN("register update failed", "status=%s reason=%s",
+				hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason());
 		update_failed(room, update);
 	}
 	update_free(update);

@@ -109,7 +109,7 @@ static struct entry *find(const struct ip_table *table, const uint8_t key[16], u
 	return NULL;
 }
 
-static struct entry *find_or_add(struct ip_table *table, const uint8_t key[16])
+static struct entry *find_or_add(struct ip_table *table, const uint8_t key[16], uint64_t now_ms)
 {
 	uint64_t hash = hf_hash(key, 16);
 	struct entry *entry = find(table, key, hash);
@@ -121,6 +121,7 @@ static struct entry *find_or_add(struct ip_table *table, const uint8_t key[16])
 	if (entry == NULL)
 		return NULL;
 	entry->handle = handle;
+	entry->accepted = entry->failed = rate_ticks(now_ms);
 	memcpy(entry->address, key, 16);
 	hf_table_insert(&table->table, &entry->node, hash);
 	return entry;
@@ -148,7 +149,7 @@ enum ip_verdict ip_opened(struct ip_table *table, const struct ip_limits *limits
 		return IP_OK;
 	if (memcmp(key, v4_prefix, sizeof(v4_prefix)) != 0)
 		memset(key + 8, 0, 8);
-	entry = find_or_add(table, key);
+	entry = find_or_add(table, key, now_ms);
 	if (entry == NULL)
 		return IP_OK;
 

@@ -16,8 +16,9 @@
 
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_MS         200
-#define DEFER_ACCEPT_S   1 /* who is silent is let in after a second, and the handshake clock runs \
-			    */
+#define DEFER_ACCEPT_S                                                            \
+	1 /* who is silent is let in after a second, and the handshake clock runs \
+	   */
 #define REFUSED_READ_MAX 16384
 
 struct listener {
@@ -115,8 +116,8 @@ static void out_of_descriptors(struct listener *listener, int err)
 	int fd;
 
 	if (hf_log_throttle_pass(&throttle, 10000))
-		HF_ERROR("accept failed", "err=%s connections=%u suppressed=%u", strerror(err),
-			 room->connections.live, throttle.suppressed);
+		HF_ERROR("accept failed", "err=%s connections=%u", strerror(err),
+			 room->connections.live);
 	if (room->spare_fd >= 0) {
 		close(room->spare_fd);
 		fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -73,8 +73,8 @@ static void count_refusal(struct room *room, const struct connection *connection
 			    hf_loop_now_ms(room->loop)))
 		++*room->metrics.ip_penalties;
 	if (hf_log_throttle_pass(&throttle, 10000))
-		HF_WARN("login refused", "conn=%u code=%u reason=\"%s\" suppressed=%u",
-			connection->handle, code, reason, throttle.suppressed);
+		HF_WARN("login refused", "conn=%u code=%u reason=\"%s\"", connection->handle, code,
+			reason);
 }
 
 /* Attach one registration. 0: a session stands, and register was told of it. */

@@ -85,7 +85,7 @@ const struct hf_option room_options[] = {
 	{ "limits.ack_backlog", HF_OPT_UINT, AT(limits.ack_backlog), "200000", 1000, 100000000,
 	  "acks waiting for saver; above it they are lost and the messages come again",
 	  .reloadable = true },
-	{ "limits.send_queue", HF_OPT_SIZE, AT(limits.send_queue), "64KiB", 4096, 1ull << 26,
+	{ "limits.send_queue", HF_OPT_SIZE, AT(limits.send_queue), "256KiB", 4096, 1ull << 26,
 	  "bytes queued for a client behind its full socket; overflow closes with 4102",
 	  .reloadable = true },
 	{ "tcp.user_timeout", HF_OPT_MSEC, AT(tcp.user_timeout_ms), "60s", 0, 3600000,

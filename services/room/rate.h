@@ -2,7 +2,7 @@
  *
  * Time is in ticks of 1/16 ms and may wrap. The bucket is the moment at which it would be empty
  * again; an event moves it on by its cost, and one that would move it more than `burst` ahead of
- * now is refused. A fresh bucket is 0. */
+ * now is refused. A fresh bucket is the present moment. */
 #ifndef HF_ROOM_RATE_H
 #define HF_ROOM_RATE_H
 

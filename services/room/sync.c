@@ -86,9 +86,8 @@ static void on_synced(const Hf__SyncReply *reply, void *ctx)
 	if (reply == NULL) {
 		++*room->metrics.syncs_failed;
 		if (hf_log_throttle_pass(&throttle, 5000))
-			HF_WARN("register sync failed", "status=%s reason=%s suppressed=%u",
-				hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason(),
-				throttle.suppressed);
+			HF_WARN("register sync failed", "status=%s reason=%s",
+				hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason());
 		for (size_t i = 0; i < sync->slot_count; i++)
 			sync_mark(room, sync->slots[i]);
 		sync_later(room);

@@ -54,7 +54,8 @@ static size_t claim_encode(const struct claim_value *value, uint8_t ret[HEADER_M
 
 /* The key, and the slot that says which node has it. False after ending the call. */
 static bool read_key(struct saver *saver, uint32_t app, const ProtobufCBinaryData *key,
-		     const ProtobufCBinaryData *fingerprint, void *call, struct saver_name *ret_name)
+		     const ProtobufCBinaryData *fingerprint, void *call,
+		     struct saver_name *ret_name)
 {
 	if (app == 0 || fingerprint->len > FINGERPRINT_MAX ||
 	    !saver_name_set(ret_name, saver->service->salt, app, key->data, key->len)) {
@@ -116,8 +117,8 @@ static void on_get(const redisReply *reply, enum saver_error error, void *ctx)
 		if (error == SAVER_OK)
 			return;
 	}
-	if (error == SAVER_OK && (reply->type != REDIS_REPLY_STRING ||
-				  !claim_decode(saver_reply_bytes(reply), &value)))
+	if (error == SAVER_OK &&
+	    (reply->type != REDIS_REPLY_STRING || !claim_decode(saver_reply_bytes(reply), &value)))
 		error = SAVER_INTERNAL;
 	if (error != SAVER_OK) {
 		claim_end(claim, error, NULL);
@@ -144,9 +145,9 @@ static enum saver_error try_claim(struct claim *claim)
 {
 	struct saver *saver = claim->saver;
 	unsigned node = saver_node_of(saver, &claim->name);
-	struct claim_value value = { .owner = claim->owner,
-				     .fingerprint = { claim->fingerprint,
-						      claim->fingerprint_len } };
+	struct claim_value value = {
+		.owner = claim->owner, .fingerprint = { claim->fingerprint, claim->fingerprint_len }
+	};
 	uint8_t key[SAVER_KEY_MAX], header[HEADER_MAX];
 	char lease[12];
 	int len = snprintf(lease, sizeof(lease), "%u", claim->lease_ms);
@@ -215,8 +216,9 @@ static void on_completed(const redisReply *reply, enum saver_error error, void *
 	free(complete);
 }
 
-/* Only the claim's owner completes it (or nobody, when it lapsed): checked and done in one step, by Redis.
- * KEYS[1]; ARGV: owner as in bytes 3 to 10, the new value ("": delete), milliseconds to keep it. */
+/* Only the claim's owner completes it (or nobody, when it lapsed): checked and done in one step, by
+ * Redis. KEYS[1]; ARGV: owner as in bytes 3 to 10, the new value ("": delete), milliseconds to keep
+ * it. */
 static const char script[] =
 	"local v = redis.call('GET', KEYS[1])\n"
 	"if v and (string.byte(v, 2) ~= 0 or string.sub(v, 3, 10) ~= ARGV[1]) then return 0 end\n"
@@ -272,8 +274,8 @@ void saver_on_complete(Hf__Saver_Service *rpc, const Hf__CompleteRequest *reques
 	words[3].len = claim_key(&name, key);
 	words[5] = hf_bytes_of(bytes, len);
 	words[6] = hf_bytes_of_string(ttl);
-	error = saver_redis_send(saver->redis, saver_node_of(saver, &name), SAVER_OP_CLAIM, words, 7,
-				 on_completed, complete);
+	error = saver_redis_send(saver->redis, saver_node_of(saver, &name), SAVER_OP_CLAIM, words,
+				 7, on_completed, complete);
 	free(bytes);
 	if (error != SAVER_OK)
 		on_completed(NULL, error, complete);

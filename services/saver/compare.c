@@ -43,9 +43,9 @@ void saver_compare_add(struct saver_compare *compare, const struct saver_name *n
 		compare->candidates = grown;
 		compare->capacity = capacity;
 	}
-	compare->candidates[compare->count++] = (struct saver_candidate){
-		.compare = compare, .message_id = message_id, .name = *name
-	};
+	compare->candidates[compare->count++] = (struct saver_candidate){ .compare = compare,
+									  .message_id = message_id,
+									  .name = *name };
 }
 
 static int compare_candidates(const void *a, const void *b)
@@ -177,7 +177,8 @@ static void next_slice(struct saver_compare *compare)
 
 void saver_compare_run(struct saver_compare *compare)
 {
-	qsort(compare->candidates, compare->count, sizeof(compare->candidates[0]),
-	      compare_candidates);
+	if (compare->count > 0)
+		qsort(compare->candidates, compare->count, sizeof(compare->candidates[0]),
+		      compare_candidates);
 	next_slice(compare);
 }

@@ -1,5 +1,6 @@
-/* services/saver/compare.h - which messages of Redis does the database lack? The sweep collects some, this
- * asks for them, reads those that are missing from Redis, and queues them to be written. */
+/* services/saver/compare.h - which messages of Redis does the database lack? The sweep collects
+ * some, this asks for them, reads those that are missing from Redis, and queues them to be written.
+ */
 #ifndef SAVER_COMPARE_H
 #define SAVER_COMPARE_H
 
@@ -29,8 +30,8 @@ void saver_compare_deinit(struct saver_compare *compare);
 void saver_compare_clear(struct saver_compare *compare);
 void saver_compare_add(struct saver_compare *compare, const struct saver_name *name,
 		       uint64_t message_id);
-/* `cb` runs when all is asked and queued, perhaps from within; also when the database is away: then nothing
- * was done, and a later sweep does it. */
+/* `cb` runs when all is asked and queued, perhaps from within; also when the database is away: then
+ * nothing was done, and a later sweep does it. */
 void saver_compare_run(struct saver_compare *compare);
 
 #endif

@@ -175,7 +175,8 @@ static void on_setup(const struct saver_outcome *outcome, void *ctx)
 
 	if (outcome->error == -ECONNRESET)
 		return;
-	if (outcome->error != 0 && link->setup_step != 0) { /* creating may be forbidden: USE tells */
+	if (outcome->error != 0 &&
+	    link->setup_step != 0) { /* creating may be forbidden: USE tells */
 		HF_ERROR("database_setup", "step=%u code=%u error=%s", link->setup_step,
 			 outcome->code, hf_log_quote(outcome->text, strlen(outcome->text)));
 		link->setup_step = UINT32_MAX;
@@ -345,7 +346,8 @@ static void step(struct link *link, int events)
 
 static void on_event(evutil_socket_t fd, short what, void *ctx)
 {
-	step(ctx, (what & EV_READ ? MYSQL_WAIT_READ : 0) | (what & EV_WRITE ? MYSQL_WAIT_WRITE : 0));
+	step(ctx,
+	     (what & EV_READ ? MYSQL_WAIT_READ : 0) | (what & EV_WRITE ? MYSQL_WAIT_WRITE : 0));
 }
 
 static void start_query(struct link *link)
@@ -418,7 +420,8 @@ static int make_links(struct saver_database *database)
 	return 0;
 }
 
-/* The name goes into statements between back quotes; the host is resolved once, as a loop must not wait. */
+/* The name goes into statements between back quotes; the host is resolved once, as a loop must not
+ * wait. */
 static int check_options(struct saver_database *database)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -427,7 +430,8 @@ static int check_options(struct saver_database *database)
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
 	int err = -EINVAL;
 
-	if (o->name[0] == '\0' || strlen(o->name) > 64 || strspn(o->name, allowed) != strlen(o->name))
+	if (o->name[0] == '\0' || strlen(o->name) > 64 ||
+	    strspn(o->name, allowed) != strlen(o->name))
 		return -EINVAL;
 	if (o->socket[0] != '\0')
 		return 0;
@@ -479,12 +483,12 @@ int saver_database_new(struct hf_loop *loop, struct hf_metrics *metrics,
 	for (unsigned failed = 0; failed < 2; failed++)
 		database->results[failed] = hf_metrics_counter(
 			metrics, "holdfast_saver_operations_total",
-			failed ? "store=\"database\",op=\"statement\",result=\"error\"" :
-				 "store=\"database\",op=\"statement\",result=\"ok\"",
+			failed ? "store=\"database\",op=\"statement\",result=\"error\""
+			       : "store=\"database\",op=\"statement\",result=\"ok\"",
 			"Commands and statements by what they were for.");
-	database->duration = hf_metrics_histogram(
-		metrics, "holdfast_saver_operation_duration_seconds", "store=\"database\"",
-		"One statement.", 1000000);
+	database->duration =
+		hf_metrics_histogram(metrics, "holdfast_saver_operation_duration_seconds",
+				     "store=\"database\"", "One statement.", 1000000);
 	database->up = hf_metrics_gauge(metrics, "holdfast_saver_database_up", NULL,
 					"Is the database usable?");
 	*ret_database = database;

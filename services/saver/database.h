@@ -1,9 +1,10 @@
 /* services/saver/database.h - MySQL (MariaDB) on the loop, through Connector/C's non-blocking API.
  *
- * Two links: one for statements that somebody waits for (commits of `durable` messages), one for all
- * the rest, so that a long read never delays a commit. Each runs one statement at a time, in order;
- * each statement has a deadline and is its own transaction. A lost link is tried again with back-off. The
- * background link checks and migrates the schema (schema.c) before anything else runs. */
+ * Two links: one for statements that somebody waits for (commits of `durable` messages), one for
+ * all the rest, so that a long read never delays a commit. Each runs one statement at a time, in
+ * order; each statement has a deadline and is its own transaction. A lost link is tried again with
+ * back-off. The background link checks and migrates the schema (schema.c) before anything else
+ * runs. */
 #ifndef SAVER_DATABASE_H
 #define SAVER_DATABASE_H
 
@@ -28,9 +29,10 @@ struct saver_database_options {
 	void *ctx;
 };
 
-HF_MUST_CHECK int saver_database_new(struct hf_loop *loop, struct hf_metrics *metrics,
-				     const struct saver_database_options *options,
-				     struct saver_database **ret_database); /* 0, -EINVAL or -ENOMEM */
+HF_MUST_CHECK int saver_database_new(
+	struct hf_loop *loop, struct hf_metrics *metrics,
+	const struct saver_database_options *options,
+	struct saver_database **ret_database); /* 0, -EINVAL or -ENOMEM */
 void saver_database_start(struct saver_database *database);
 void saver_database_close(struct saver_database *database); /* open statements end -ECONNRESET */
 void saver_database_free(struct saver_database *database);  /* after close; NULL is fine */
@@ -41,8 +43,8 @@ bool saver_database_up(const struct saver_database *database);
 size_t saver_database_statement_max(const struct saver_database *database);
 const char *saver_database_name(const struct saver_database *database);
 
-/* `error`: 0, -ECONNRESET (the link was lost or late: it may have happened or not), or -EIO (refused by the
- * server, `text` says why). `result`: borrowed, NULL for statements without one. */
+/* `error`: 0, -ECONNRESET (the link was lost or late: it may have happened or not), or -EIO
+ * (refused by the server, `text` says why). `result`: borrowed, NULL for statements without one. */
 struct saver_outcome {
 	int error;
 	unsigned code; /* of the server, 0: none */
@@ -52,8 +54,8 @@ struct saver_outcome {
 };
 typedef void (*saver_database_cb)(const struct saver_outcome *outcome, void *ctx);
 
-/* Queue one statement; takes the content of `sql` on success (it is left empty). `cb` runs exactly once, later.
- * 0, -ENOTCONN (not up: nothing was queued), or -ENOMEM. */
+/* Queue one statement; takes the content of `sql` on success (it is left empty). `cb` runs exactly
+ * once, later. 0, -ENOTCONN (not up: nothing was queued), or -ENOMEM. */
 HF_MUST_CHECK int saver_database_run(struct saver_database *database, enum saver_link link,
 				     struct hf_buffer *sql, saver_database_cb cb, void *ctx);
 /* For schema.c: on the background link while it is connected, before the database is up. */

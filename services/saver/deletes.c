@@ -40,8 +40,8 @@ int saver_deletes_push(struct saver_deletes *deletes, const struct saver_name *n
 
 int saver_deletes_statement(struct saver_deletes *deletes, size_t rows_max, struct hf_buffer *sql)
 {
-	struct hf_cursor c = hf_cursor_of(hf_buffer_data(&deletes->records),
-					  hf_buffer_len(&deletes->records));
+	struct hf_cursor c =
+		hf_cursor_of(hf_buffer_data(&deletes->records), hf_buffer_len(&deletes->records));
 	const uint8_t *start = c.pos;
 	size_t count = HF_MIN(rows_max, deletes->count);
 	int err = hf_buffer_printf(sql, "DELETE FROM messages WHERE"

@@ -1,5 +1,5 @@
-/* services/saver/deletes.h - rows to delete in the database: a bounded queue, and the statement for its
- * head. What a statement names stays in the queue until it succeeded. Pure: no I/O. */
+/* services/saver/deletes.h - rows to delete in the database: a bounded queue, and the statement for
+ * its head. What a statement names stays in the queue until it succeeded. Pure: no I/O. */
 #ifndef SAVER_DELETES_H
 #define SAVER_DELETES_H
 
@@ -22,7 +22,8 @@ static inline size_t saver_deletes_count(const struct saver_deletes *deletes)
 /* 0, -ENOBUFS (full) or -ENOMEM. */
 HF_MUST_CHECK int saver_deletes_push(struct saver_deletes *deletes, const struct saver_name *name,
 				     uint64_t message_id);
-/* A DELETE for the first `rows_max` into `sql`; only when none is under way and the queue is not empty. */
+/* A DELETE for the first `rows_max` into `sql`; only when none is under way and the queue is not
+ * empty. */
 HF_MUST_CHECK int saver_deletes_statement(struct saver_deletes *deletes, size_t rows_max,
 					  struct hf_buffer *sql);
 void saver_deletes_done(struct saver_deletes *deletes);   /* its rows leave the queue */

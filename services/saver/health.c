@@ -60,9 +60,9 @@ static void on_setting(const redisReply *reply, enum saver_error error, void *ct
 
 	if (error == SAVER_OK && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
 	    reply->element[1]->type == REDIS_REPLY_STRING)
-		weakness = strcmp(reply->element[1]->str, wanted[question->setting]) == 0 ?
-				   NULL :
-				   weak[question->setting];
+		weakness = strcmp(reply->element[1]->str, wanted[question->setting]) == 0
+				   ? NULL
+				   : weak[question->setting];
 	node->weakness[question->setting] = weakness;
 	if (question->setting != SETTINGS - 1)
 		return;
@@ -90,8 +90,8 @@ void saver_health_check(struct saver_health *health, unsigned number)
 
 Hf__Durability saver_health_durability(const struct saver_health *health, unsigned number)
 {
-	return saver_health_weakness(health, number) == NULL ? HF__DURABILITY__FSYNC :
-							       HF__DURABILITY__MEMORY;
+	return saver_health_weakness(health, number) == NULL ? HF__DURABILITY__FSYNC
+							     : HF__DURABILITY__MEMORY;
 }
 
 const char *saver_health_weakness(const struct saver_health *health, unsigned number)

@@ -1,8 +1,8 @@
 /* services/saver/history.h - what became of recent messages, for Saver.MessageState. Pure.
  *
- * One record of 72 bytes per message, whatever its number of registrations; the oldest leaves when the
- * table is full. It is this process's memory only: a restart forgets it, and a message of many registrations
- * is known to several savers, which the asker sums up. */
+ * One record of 72 bytes per message, whatever its number of registrations; the oldest leaves when
+ * the table is full. It is this process's memory only: a restart forgets it, and a message of many
+ * registrations is known to several savers, which the asker sums up. */
 #ifndef SAVER_HISTORY_H
 #define SAVER_HISTORY_H
 

@@ -57,7 +57,7 @@ static void on_queue_end(struct saver_walk *walk, enum saver_error error)
 	reply.n_messages = count;
 	reply.messages = pointers;
 	reply.quarantined = saver_quarantine_closed(&saver->quarantine, &walk->name,
-						    saver->service->loop->wall_ms) != 0;
+						    hf_loop_wall_ms(saver->service->loop)) != 0;
 	if (error == SAVER_OK)
 		queue->closure(&reply, queue->call);
 	else
@@ -125,8 +125,8 @@ void saver_on_saver_stats(Hf__Saver_Service *rpc, const Hf__SaverStatsRequest *r
 
 	reply.durability = HF__DURABILITY__FSYNC;
 	for (unsigned node = 0; node < saver_redis_count(saver->redis); node++)
-		reply.durability = HF_MIN(reply.durability,
-					  saver_health_durability(saver->health, node));
+		reply.durability =
+			HF_MIN(reply.durability, saver_health_durability(saver->health, node));
 	reply.redis_ok = saver_redis_all_serving(saver->redis);
 	reply.database_ok = saver_database_up(saver->database);
 	reply.stored = *metrics->fates[SAVER_STORED];

@@ -38,7 +38,7 @@ static void fail(struct load *load, enum saver_error error)
 static void answer(struct load *load, Hf__LoadedMessage **messages, size_t count, bool more)
 {
 	struct saver *saver = load->saver;
-	uint64_t now = saver->service->loop->wall_ms;
+	uint64_t now = hf_loop_wall_ms(saver->service->loop);
 	Hf__LoadReply reply = HF__LOAD_REPLY__INIT;
 
 	reply.n_messages = count;
@@ -77,7 +77,7 @@ static void on_values(const redisReply *reply, enum saver_error error, void *ctx
 	struct load *load = ctx;
 	struct saver *saver = load->saver;
 	Hf__LoadedMessage messages[PAGE_MAX], *pointers[PAGE_MAX];
-	uint64_t expired[PAGE_MAX], now = saver->service->loop->wall_ms;
+	uint64_t expired[PAGE_MAX], now = hf_loop_wall_ms(saver->service->loop);
 	size_t count = 0, expired_count = 0, bytes = 0, i;
 
 	if (error == SAVER_OK &&
@@ -127,9 +127,10 @@ static void note_quarantined(struct load *load, uint64_t id)
 	struct saver *saver = load->saver;
 
 	++*saver->metrics.quarantined_messages;
-	HF_WARN("message_quarantined", "app=%u registration=%s message=%llu deliveries=%u for_ms=%llu",
-		load->name.app, hf_log_quote(load->name.bytes, load->name.len),
-		(unsigned long long)id, saver->quarantine.deliveries,
+	HF_WARN("message_quarantined",
+		"app=%u registration=%s message=%llu deliveries=%u for_ms=%llu", load->name.app,
+		hf_log_quote(load->name.bytes, load->name.len), (unsigned long long)id,
+		saver->quarantine.deliveries,
 		(unsigned long long)saver->quarantine.message_time_ms);
 }
 
@@ -139,9 +140,8 @@ static void read_page(struct load *load)
 	struct saver *saver = load->saver;
 	size_t max = HF_MIN(load->max_count, PAGE_MAX);
 	uint8_t key[SAVER_KEY_MAX], fields[PAGE_MAX][SAVER_FIELD_SIZE];
-	struct hf_bytes words[2 + PAGE_MAX] = {
-		HF_BYTES_LITERAL("HMGET"), { key, saver_queue_key_encode(&load->name, key) }
-	};
+	struct hf_bytes words[2 + PAGE_MAX] = { HF_BYTES_LITERAL("HMGET"),
+						{ key, saver_queue_key_encode(&load->name, key) } };
 	enum saver_error error;
 
 	for (load->page_count = 0; load->page_count < max && load->next < load->count;) {
@@ -149,7 +149,8 @@ static void read_page(struct load *load)
 		bool fresh;
 
 		if (saver_quarantine_skips(&saver->quarantine, &load->name, id,
-					   saver->service->loop->wall_ms, &load->first, &fresh)) {
+					   hf_loop_wall_ms(saver->service->loop), &load->first,
+					   &fresh)) {
 			if (fresh)
 				note_quarantined(load, id);
 			continue;
@@ -200,7 +201,8 @@ static void read_lost(struct load *load)
 		saver_redis_send(saver->redis, node, SAVER_OP_LOAD, words, 3, on_lost, load);
 
 	words[0] = HF_BYTES_LITERAL("HDEL");
-	if (error == SAVER_OK) { /* on the same connection: both go, or neither; the 2nd reply ends it */
+	if (error ==
+	    SAVER_OK) { /* on the same connection: both go, or neither; the 2nd reply ends it */
 		error = saver_redis_send(saver->redis, node, SAVER_OP_LOAD, words, 3,
 					 on_lost_forgotten, load);
 		if (error != SAVER_OK)
@@ -260,7 +262,8 @@ void saver_on_load(Hf__Saver_Service *rpc, const Hf__LoadRequest *request,
 
 	if (!saver_name_of_request(saver, request->app, &request->registration, call, &name))
 		return;
-	until = saver_quarantine_closed(&saver->quarantine, &name, saver->service->loop->wall_ms);
+	until = saver_quarantine_closed(&saver->quarantine, &name,
+					hf_loop_wall_ms(saver->service->loop));
 	if (until != 0) {
 		reply.quarantined = true;
 		reply.quarantined_until_ms = until;

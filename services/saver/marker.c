@@ -6,7 +6,8 @@
 #include "hf_hash.h"
 #include "saver.h"
 
-/* Tells one salt from another without telling it: where five names land. One node holds every slot. */
+/* Tells one salt from another without telling it: where five names land. One node holds every slot.
+ */
 static uint64_t salt_print(const struct saver *saver)
 {
 	uint64_t print = 0;

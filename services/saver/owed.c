@@ -66,8 +66,8 @@ bool saver_owed_add(struct saver_owed *owed, const struct saver_name *name, uint
 	return true;
 }
 
-bool saver_owed_add_due(struct saver_owed *owed, const struct saver_name *name,
-			uint64_t message_id, uint64_t now_ms)
+bool saver_owed_add_due(struct saver_owed *owed, const struct saver_name *name, uint64_t message_id,
+			uint64_t now_ms)
 {
 	struct saver_owed_entry *entry;
 

@@ -30,7 +30,8 @@ void saver_quarantine_deinit(struct saver_quarantine *quarantine)
 	suspects_deinit(&quarantine->messages);
 }
 
-/* The 64-bit keyed hash stands for the name: two names that share it would share a count, once in 2^64. */
+/* The 64-bit keyed hash stands for the name: two names that share it would share a count, once in
+ * 2^64. */
 static struct saver_suspect *find(const struct saver_suspects *suspects, uint64_t hash,
 				  uint64_t message_id)
 {
@@ -112,8 +113,8 @@ bool saver_quarantine_on_login_load(struct saver_quarantine *quarantine,
 void saver_quarantine_on_delivery(struct saver_quarantine *quarantine,
 				  const struct saver_name *name, uint64_t message_id)
 {
-	struct saver_suspect *suspect = touch(&quarantine->messages,
-					      saver_message_hash(name, message_id), message_id);
+	struct saver_suspect *suspect =
+		touch(&quarantine->messages, saver_message_hash(name, message_id), message_id);
 
 	if (suspect != NULL)
 		suspect->count++;
@@ -150,8 +151,8 @@ bool saver_quarantine_skips(struct saver_quarantine *quarantine, const struct sa
 uint32_t saver_quarantine_deliveries(const struct saver_quarantine *quarantine,
 				     const struct saver_name *name, uint64_t message_id)
 {
-	struct saver_suspect *suspect = find(&quarantine->messages,
-					     saver_message_hash(name, message_id), message_id);
+	struct saver_suspect *suspect =
+		find(&quarantine->messages, saver_message_hash(name, message_id), message_id);
 
 	return suspect != NULL ? suspect->count : 0;
 }
@@ -159,8 +160,8 @@ uint32_t saver_quarantine_deliveries(const struct saver_quarantine *quarantine,
 void saver_quarantine_on_removed(struct saver_quarantine *quarantine, const struct saver_name *name,
 				 uint64_t message_id)
 {
-	struct saver_suspect *suspect = find(&quarantine->messages,
-					     saver_message_hash(name, message_id), message_id);
+	struct saver_suspect *suspect =
+		find(&quarantine->messages, saver_message_hash(name, message_id), message_id);
 
 	if (suspect != NULL)
 		drop(&quarantine->messages, suspect);

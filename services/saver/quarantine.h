@@ -1,14 +1,15 @@
-/* services/saver/quarantine.h - clients are never to be trusted: the two loops that a bad one can make us
- * run in, and how they end. Pure: the caller brings the time and logs what is returned.
+/* services/saver/quarantine.h - clients are never to be trusted: the two loops that a bad one can
+ * make us run in, and how they end. Pure: the caller brings the time and logs what is returned.
  *
- * A registration whose logins load messages and never ack one: after `loads` such logins in a row its
- * queue is closed for `loads_time`. Any ack opens it and starts the count again.
+ * A registration whose logins load messages and never ack one: after `loads` such logins in a row
+ * its queue is closed for `loads_time`. Any ack opens it and starts the count again.
  *
- * A message that was delivered `deliveries` times without an ack is perhaps what kills its client each time. The first
- * such message of a load - the one a client that works in order stumbles over - is left out of loads for
- * `message_time`, while the rest of the queue goes on.
+ * A message that was delivered `deliveries` times without an ack is perhaps what kills its client
+ * each time. The first such message of a load - the one a client that works in order stumbles over
+ * - is left out of loads for `message_time`, while the rest of the queue goes on.
  *
- * Both tables are bounded; what was touched least lately leaves first, and then starts from zero. */
+ * Both tables are bounded; what was touched least lately leaves first, and then starts from zero.
+ */
 #ifndef SAVER_QUARANTINE_H
 #define SAVER_QUARANTINE_H
 
@@ -53,8 +54,8 @@ bool saver_quarantine_on_login_load(struct saver_quarantine *quarantine,
 /* A message was given to its client. */
 void saver_quarantine_on_delivery(struct saver_quarantine *quarantine,
 				  const struct saver_name *name, uint64_t message_id);
-/* Is the message to be left out? `*first`: true for the oldest candidate of a load, which may be put into
- * quarantine by this call; then *ret_new is set and *first is false after. */
+/* Is the message to be left out? `*first`: true for the oldest candidate of a load, which may be
+ * put into quarantine by this call; then *ret_new is set and *first is false after. */
 bool saver_quarantine_skips(struct saver_quarantine *quarantine, const struct saver_name *name,
 			    uint64_t message_id, uint64_t now_ms, bool *first, bool *ret_new);
 uint32_t saver_quarantine_deliveries(const struct saver_quarantine *quarantine,

@@ -42,7 +42,8 @@ static void try_later(struct saver_redelivery *redelivery, hf_handle handle)
 	struct saver_owed_entry *entry = saver_owed_get(&saver->owed, handle);
 
 	redelivery->in_hand--;
-	if (entry != NULL && !saver_owed_again(&saver->owed, entry, saver->service->loop->now_ms))
+	if (entry != NULL &&
+	    !saver_owed_again(&saver->owed, entry, hf_loop_now_ms(saver->service->loop)))
 		++*redelivery->given_up;
 }
 
@@ -112,10 +113,10 @@ static void on_value(const redisReply *reply, enum saver_error error, void *ctx)
 		try_later(redelivery, delivery->handle);
 	} else if (entry == NULL || reply->type != REDIS_REPLY_STRING ||
 		   !saver_value_decode(saver_reply_bytes(reply), &value) ||
-		   value.expires_ms <= saver->service->loop->wall_ms) {
+		   value.expires_ms <= hf_loop_wall_ms(saver->service->loop)) {
 		forget(redelivery, delivery->handle);
 	} else if (saver_quarantine_skips(&saver->quarantine, &entry->name, entry->message_id,
-					  saver->service->loop->wall_ms, &first, &fresh)) {
+					  hf_loop_wall_ms(saver->service->loop), &first, &fresh)) {
 		*saver->metrics.quarantined_messages += fresh;
 		forget(redelivery, delivery->handle);
 	} else {
@@ -224,7 +225,7 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 	struct saver *saver = redelivery->saver;
 	struct saver_owed_entry *taken[BATCH_MAX], *entry;
 	struct hf_peer *owners[BATCH_MAX];
-	uint64_t now = saver->service->loop->now_ms;
+	uint64_t now = hf_loop_now_ms(saver->service->loop);
 	size_t count = 0;
 
 	while (count < BATCH_MAX && redelivery->in_hand < IN_HAND_MAX &&

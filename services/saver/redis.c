@@ -75,9 +75,9 @@ struct saver_redis {
 	struct hf_log_throttle refused;
 };
 
-static const char *const op_names[SAVER_OP_COUNT] = { "store", "load",      "remove", "inspect",
-						      "claim", "redeliver", "sweep",  "refill",
-						      "check" };
+static const char *const op_names[SAVER_OP_COUNT] = { "store",   "load",   "remove",
+						      "inspect", "claim",  "redeliver",
+						      "sweep",   "refill", "check" };
 
 static void connect_node(struct node *node);
 
@@ -87,7 +87,8 @@ static void retry_later(struct node *node)
 		hf_loop_arm(node->redis->loop, &node->timer, hf_backoff_next_ms(&node->backoff));
 }
 
-/* The connection is gone or about to be: callbacks that still run must find the node down. Once each. */
+/* The connection is gone or about to be: callbacks that still run must find the node down. Once
+ * each. */
 static void node_lost(struct node *node, const char *reason)
 {
 	struct saver_redis *redis = node->redis;
@@ -159,10 +160,9 @@ static void on_auth(const redisReply *reply, enum saver_error error, void *ctx)
 static void connect_node(struct node *node)
 {
 	struct saver_redis *redis = node->redis;
-	redisAsyncContext *ac = node->path != NULL ? redisAsyncConnectUnix(node->path) :
-						     redisAsyncConnect(node->ip, node->port);
-	struct hf_bytes auth[2] = { HF_BYTES_LITERAL("AUTH"),
-				    hf_bytes_of_string(redis->password) };
+	redisAsyncContext *ac = node->path != NULL ? redisAsyncConnectUnix(node->path)
+						   : redisAsyncConnect(node->ip, node->port);
+	struct hf_bytes auth[2] = { HF_BYTES_LITERAL("AUTH"), hf_bytes_of_string(redis->password) };
 
 	if (ac == NULL || ac->err != 0) {
 		node_lost(node, ac == NULL ? "out of memory" : ac->errstr);
@@ -356,11 +356,9 @@ enum saver_error saver_redis_send_early(struct saver_redis *redis, unsigned numb
 		return SAVER_STORE_UNAVAILABLE;
 	if (encode(&redis->scratch, words, count) < 0 || (op = op_alloc(redis)) == NULL)
 		return SAVER_INTERNAL;
-	*op = (struct op){ .node = node,
-			   .cb = cb,
-			   .ctx = ctx,
-			   .connection = node->connection,
-			   .kind = kind };
+	*op = (struct op){
+		.node = node, .cb = cb, .ctx = ctx, .connection = node->connection, .kind = kind
+	};
 	if (redisAsyncFormattedCommand(node->ac, on_reply, op,
 				       (const char *)hf_buffer_data(&redis->scratch),
 				       hf_buffer_len(&redis->scratch)) != REDIS_OK) {
@@ -445,17 +443,18 @@ static void make_metrics(struct saver_redis *redis, struct hf_metrics *metrics)
 
 	for (unsigned i = 0; i < SAVER_OP_COUNT; i++) {
 		for (unsigned failed = 0; failed < 2; failed++) {
-			snprintf(labels, sizeof(labels),
-				 "store=\"redis\",op=\"%s\",result=\"%s\"", op_names[i],
-				 failed ? "error" : "ok");
+			snprintf(labels, sizeof(labels), "store=\"redis\",op=\"%s\",result=\"%s\"",
+				 op_names[i], failed ? "error" : "ok");
 			redis->results[i][failed] = hf_metrics_counter(
 				metrics, "holdfast_saver_operations_total", labels,
 				"Commands and statements by what they were for.");
 		}
 	}
-	redis->duration = hf_metrics_histogram(
-		metrics, "holdfast_saver_operation_duration_seconds", "store=\"redis\"",
-		"From the first command of a turn to the answer of its last.", 1000000);
+	redis->duration =
+		hf_metrics_histogram(metrics, "holdfast_saver_operation_duration_seconds",
+				     "store=\"redis\"",
+				     "From the first command of a turn to the answer of its last.",
+				     1000000);
 	for (unsigned i = 0; i < redis->count; i++) {
 		snprintf(labels, sizeof(labels), "node=\"%u\"", i);
 		redis->nodes[i].up = hf_metrics_gauge(metrics, "holdfast_saver_redis_up", labels,

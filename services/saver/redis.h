@@ -1,10 +1,10 @@
 /* services/saver/redis.h - the Redis nodes: one connection each, every command with a deadline.
  *
  * Commands of one turn of the loop leave in one write per node. Replies come in order, so that the
- * oldest unanswered command stands for all: when it is older than the timeout, the connection is cut and
- * every command on it ends SAVER_STORE_UNAVAILABLE; it may have been carried out or not. A lost
- * connection is tried again with back-off. A node that is connected serves nobody until refill.c has looked
- * at what is in it and calls saver_redis_serve(). */
+ * oldest unanswered command stands for all: when it is older than the timeout, the connection is
+ * cut and every command on it ends SAVER_STORE_UNAVAILABLE; it may have been carried out or not. A
+ * lost connection is tried again with back-off. A node that is connected serves nobody until
+ * refill.c has looked at what is in it and calls saver_redis_serve(). */
 #ifndef SAVER_REDIS_H
 #define SAVER_REDIS_H
 
@@ -49,8 +49,9 @@ enum saver_node_state {
 struct saver_redis;
 
 struct saver_redis_options {
-	const struct hf_strings *nodes; /* "host:port" or "unix:/path"; node i has its share of the slots */
-	const char *password;           /* "": none */
+	const struct hf_strings
+		*nodes;       /* "host:port" or "unix:/path"; node i has its share of the slots */
+	const char *password; /* "": none */
 	uint32_t timeout_ms;
 	uint32_t commands_max; /* unanswered ones a node before saver_redis_admit() says no */
 	size_t bytes_max;      /* unsent ones, likewise */
@@ -62,7 +63,8 @@ struct saver_redis_options {
 
 #define SAVER_REDIS_NODES_MAX 64
 
-/* 0, -EINVAL (an address), or -ENOMEM. Names are resolved here, once: a loop must not wait for DNS. */
+/* 0, -EINVAL (an address), or -ENOMEM. Names are resolved here, once: a loop must not wait for DNS.
+ */
 HF_MUST_CHECK int saver_redis_new(struct hf_loop *loop, struct hf_metrics *metrics,
 				  const struct saver_redis_options *options,
 				  struct saver_redis **ret_redis);
@@ -86,14 +88,15 @@ enum saver_error saver_redis_admit(const struct saver_redis *redis, unsigned nod
 /* `reply` is borrowed, and NULL unless `error` is SAVER_OK. */
 typedef void (*saver_redis_cb)(const redisReply *reply, enum saver_error error, void *ctx);
 
-/* Queue one command of `count` words, copied. `cb` runs exactly once, later. Not SAVER_OK: nothing was
- * queued and `cb` will not run. Callbacks of one node run in the order of their commands. */
+/* Queue one command of `count` words, copied. `cb` runs exactly once, later. Not SAVER_OK: nothing
+ * was queued and `cb` will not run. Callbacks of one node run in the order of their commands. */
 HF_MUST_CHECK enum saver_error saver_redis_send(struct saver_redis *redis, unsigned node,
 						enum saver_op op, const struct hf_bytes *words,
 						size_t count, saver_redis_cb cb, void *ctx);
 HF_MUST_CHECK enum saver_error saver_redis_send_early(struct saver_redis *redis, unsigned node,
-						      enum saver_op op, const struct hf_bytes *words,
-						      size_t count, saver_redis_cb cb, void *ctx);
+						      enum saver_op op,
+						      const struct hf_bytes *words, size_t count,
+						      saver_redis_cb cb, void *ctx);
 
 /* A callback for answers that do not matter. */
 void saver_redis_ignore(const redisReply *reply, enum saver_error error, void *ctx);

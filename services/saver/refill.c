@@ -90,7 +90,7 @@ static void retry(struct refill_node *node)
 }
 
 static bool ask(struct refill_node *node, const struct hf_bytes *words, size_t count,
-		 saver_redis_cb cb)
+		saver_redis_cb cb)
 {
 	if (saver_redis_send_early(node->refill->saver->redis, node->number, SAVER_OP_REFILL, words,
 				   count, cb, node) == SAVER_OK)
@@ -110,6 +110,10 @@ static void on_store_id(const struct saver_outcome *outcome, void *ctx)
 	if (outcome->error != 0 || row == NULL || row[0] == NULL)
 		return; /* asked again */
 	refill->store_id = strtoull(row[0], NULL, 10);
+	for (unsigned i = 0; i < SAVER_REDIS_NODES_MAX; i++) {
+		if (refill->nodes[i].phase == PHASE_EMPTY) /* it waits for this */
+			set_phase(&refill->nodes[i], PHASE_EMPTY, 0);
+	}
 	HF_INFO("store", "id=%016llx", (unsigned long long)refill->store_id);
 }
 
@@ -178,7 +182,8 @@ static void on_put_back(const redisReply *reply, enum saver_error error, void *c
 
 /* HSETNX: what is there already stays as it is. */
 static bool put_message(struct refill_node *node, const struct saver_name *name, uint64_t id,
-			uint8_t class, uint64_t expires_ms, struct hf_bytes frame, saver_redis_cb cb)
+			uint8_t class, uint64_t expires_ms, struct hf_bytes frame,
+			saver_redis_cb cb)
 {
 	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
 	uint8_t value[SAVER_VALUE_HEADER + SAVER_FRAME_MAX];
@@ -205,7 +210,7 @@ static void put_back(struct refill_node *node)
 {
 	struct saver *saver = node->refill->saver;
 	struct saver_rows *rows = saver_write_behind_rows(saver->wb);
-	uint64_t now = saver->service->loop->wall_ms;
+	uint64_t now = hf_loop_wall_ms(saver->service->loop);
 	unsigned steps = 0;
 
 	node->failed = false;
@@ -234,7 +239,8 @@ static void put_back(struct refill_node *node)
 	else if (node->pos >= hf_slab_end(&rows->slab))
 		serve(node);
 	else
-		set_phase(node, PHASE_RESTORE, 1); /* many rows of other nodes: not all in one turn */
+		set_phase(node, PHASE_RESTORE,
+			  1); /* many rows of other nodes: not all in one turn */
 }
 
 static void restore(struct refill_node *node)
@@ -315,7 +321,7 @@ static bool copy_row(struct refill_node *node, MYSQL_ROW row, const unsigned lon
 	node->has_last = true;
 	if (!saver_name_set(&node->last, saver->service->salt, (uint32_t)strtoul(row[0], NULL, 10),
 			    row[1], lengths[1]) ||
-	    expires_ms <= saver->service->loop->wall_ms ||
+	    expires_ms <= hf_loop_wall_ms(saver->service->loop) ||
 	    saver_node_of(saver, &node->last) != node->number)
 		return true;
 	return put_message(node, &node->last, node->last_id, (uint8_t)strtoul(row[3], NULL, 10),
@@ -362,8 +368,8 @@ static int page_statement(const struct refill_node *node, struct hf_buffer *sql)
 		if (err == 0)
 			err = saver_sql_hex(sql, last->bytes, last->len);
 		if (err == 0)
-			err = hf_buffer_printf(sql, ") OR (app = %u AND registration = ",
-					       last->app);
+			err = hf_buffer_printf(sql,
+					       ") OR (app = %u AND registration = ", last->app);
 		if (err == 0)
 			err = saver_sql_hex(sql, last->bytes, last->len);
 		if (err == 0)
@@ -371,8 +377,8 @@ static int page_statement(const struct refill_node *node, struct hf_buffer *sql)
 					       (unsigned long long)node->last_id);
 	}
 	if (err == 0)
-		err = hf_buffer_printf(
-			sql, " ORDER BY app, registration, message_id LIMIT %u", PAGE_ROWS);
+		err = hf_buffer_printf(sql, " ORDER BY app, registration, message_id LIMIT %u",
+				       PAGE_ROWS);
 	return err;
 }
 
@@ -438,9 +444,12 @@ static void on_leased(const redisReply *reply, enum saver_error error, void *ctx
 static void try_lease(struct refill_node *node)
 {
 	struct saver_refill *refill = node->refill;
-	struct hf_bytes words[6] = { HF_BYTES_LITERAL("SET"), lease_key,
-				     hf_bytes_of_string(refill->lease), HF_BYTES_LITERAL("NX"),
-				     HF_BYTES_LITERAL("PX"), HF_BYTES_LITERAL(LEASE_TEXT) };
+	struct hf_bytes words[6] = { HF_BYTES_LITERAL("SET"),
+				     lease_key,
+				     hf_bytes_of_string(refill->lease),
+				     HF_BYTES_LITERAL("NX"),
+				     HF_BYTES_LITERAL("PX"),
+				     HF_BYTES_LITERAL(LEASE_TEXT) };
 
 	ask_store_id(refill);
 	if (refill->store_id == 0 || node->querying ||
@@ -488,7 +497,8 @@ static void look(struct refill_node *node)
 	ask(node, words, 2, on_look);
 }
 
-/* While serving: is it still the same content? FLUSHALL and a swapped disk need no lost connection. */
+/* While serving: is it still the same content? FLUSHALL and a swapped disk need no lost connection.
+ */
 static void on_watch(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	struct refill_node *node = ctx;
@@ -571,12 +581,14 @@ int saver_refill_new(struct saver *saver, struct saver_refill **ret_refill)
 		refill->nodes[i].number = i;
 		hf_timer_init(&refill->nodes[i].timer, on_timer, &refill->nodes[i]);
 	}
-	refill->refilled = hf_metrics_counter(saver->service->metrics,
-					      "holdfast_saver_refilled_total", "from=\"database\"",
-					      "Messages put back into an empty Redis.");
-	refill->restored = hf_metrics_counter(saver->service->metrics,
-					      "holdfast_saver_refilled_total", "from=\"memory\"",
-					      "Messages put back into an empty Redis.");
+	refill->refilled =
+		hf_metrics_counter(saver->service->metrics,
+				   "holdfast_saver_refilled_messages_total", "from=\"database\"",
+				   "Messages put back into an empty Redis.");
+	refill->restored =
+		hf_metrics_counter(saver->service->metrics,
+				   "holdfast_saver_refilled_messages_total", "from=\"memory\"",
+				   "Messages put back into an empty Redis.");
 	*ret_refill = refill;
 	return 0;
 }

@@ -1,10 +1,11 @@
 /* services/saver/refill.h - may a Redis node serve? Only when it holds what it is believed to hold.
  *
- * A node that belongs to a store carries the key hf:store: the store's id (from MySQL's table `store`), the
- * node's place among redis.nodes, and a token drawn when it was last filled. Without the key the node is
- * empty, new or robbed of its disk: one saver, under the lease hf:refill, copies what MySQL has into
- * it and then writes the key, while the others wait. Whoever meets a token that he has not seen puts the rows he
- * still holds in memory back as well, and serves only then. */
+ * A node that belongs to a store carries the key hf:store: the store's id (from MySQL's table
+ * `store`), the node's place among redis.nodes, and a token drawn when it was last filled. Without
+ * the key the node is empty, new or robbed of its disk: one saver, under the lease hf:refill,
+ * copies what MySQL has into it and then writes the key, while the others wait. Whoever meets a
+ * token that he has not seen puts the rows he still holds in memory back as well, and serves only
+ * then. */
 #ifndef SAVER_REFILL_H
 #define SAVER_REFILL_H
 

@@ -47,17 +47,16 @@ enum saver_error saver_remove(struct saver *saver, const struct saver_name *name
 {
 	struct removal *removal = malloc(sizeof(*removal) + count * sizeof(ids[0]));
 	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
-	struct hf_bytes words[3] = { HF_BYTES_LITERAL("HDEL"), { key, 0 }, { field, sizeof(field) } };
+	struct hf_bytes words[3] = { HF_BYTES_LITERAL("HDEL"),
+				     { key, 0 },
+				     { field, sizeof(field) } };
 	enum saver_error error = SAVER_OK;
 
 	if (removal == NULL)
 		return SAVER_INTERNAL;
-	*removal = (struct removal){ .saver = saver,
-				     .cb = cb,
-				     .ctx = ctx,
-				     .fate = fate,
-				     .count = count,
-				     .name = *name };
+	*removal = (struct removal){
+		.saver = saver, .cb = cb, .ctx = ctx, .fate = fate, .count = count, .name = *name
+	};
 	memcpy(removal->ids, ids, count * sizeof(ids[0]));
 	words[1].len = saver_queue_key_encode(name, key);
 	for (size_t i = 0; i < count && error == SAVER_OK; i++) {

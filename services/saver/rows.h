@@ -4,9 +4,9 @@
  *	COMMIT --take-->     |
  *	   ^------failed-----+ (back to QUEUED)
  *
- * A row acked before its batch is taken vanishes and never costs a statement. One that is acked while in
- * flight is deleted from the database once the batch is through. KEPT rows are written, but stay until Redis is known
- * to have been there throughout (write_behind.c says why). */
+ * A row acked before its batch is taken vanishes and never costs a statement. One that is acked
+ *while in flight is deleted from the database once the batch is through. KEPT rows are written, but
+ *stay until Redis is known to have been there throughout (write_behind.c says why). */
 #ifndef SAVER_ROWS_H
 #define SAVER_ROWS_H
 
@@ -51,7 +51,8 @@ void saver_rows_deinit(struct saver_rows *rows); /* waiters are not told */
 
 struct saver_row *saver_rows_find(const struct saver_rows *rows, const struct saver_name *name,
 				  uint64_t message_id);
-/* The row for this message, new or known. `waiter` (may be NULL) makes it urgent. Shares `frame`. NULL: over a bound. */
+/* The row for this message, new or known. `waiter` (may be NULL) makes it urgent. Shares `frame`.
+ * NULL: over a bound. */
 struct saver_row *saver_rows_add(struct saver_rows *rows, const struct saver_name *name,
 				 uint64_t message_id, uint8_t class, uint64_t expires_ms,
 				 struct saver_frame *frame, struct saver_row_waiter *waiter,
@@ -66,20 +67,21 @@ enum saver_row_fate {
 enum saver_row_fate saver_rows_forget(struct saver_rows *rows, const struct saver_name *name,
 				      uint64_t message_id);
 
-/* The next row to write, now IN_FLIGHT: from COMMIT, or from QUEUED when queued at or before `until_ms`. NULL:
- * none. Order of arrival. */
+/* The next row to write, now IN_FLIGHT: from COMMIT, or from QUEUED when queued at or before
+ * `until_ms`. NULL: none. Order of arrival. */
 struct saver_row *saver_rows_take(struct saver_rows *rows, enum saver_row_state from,
 				  uint64_t until_ms);
 /* The waiters of a row, taken off it. */
 struct saver_row_waiter *saver_rows_take_waiters(struct saver_row *row);
-/* After the commit: IN_FLIGHT to KEPT; true, and the row is gone, when it was forgotten meanwhile: delete
- * it in the database. */
+/* After the commit: IN_FLIGHT to KEPT; true, and the row is gone, when it was forgotten meanwhile:
+ * delete it in the database. */
 HF_MUST_CHECK bool saver_rows_written(struct saver_rows *rows, struct saver_row *row);
 /* After an outcome that is not known: back to the head of QUEUED; true as above. */
 HF_MUST_CHECK bool saver_rows_failed(struct saver_rows *rows, struct saver_row *row);
 /* COMMIT, not taken: nobody waits any more. It is QUEUED, or gone and true as above. */
 HF_MUST_CHECK bool saver_rows_give_up(struct saver_rows *rows, struct saver_row *row);
 void saver_rows_release(struct saver_rows *rows, struct saver_row *row); /* KEPT: free it */
-void saver_rows_drop(struct saver_rows *rows, struct saver_row *row); /* IN_FLIGHT: can't be written, ever */
+void saver_rows_drop(struct saver_rows *rows,
+		     struct saver_row *row); /* IN_FLIGHT: can't be written, ever */
 
 #endif

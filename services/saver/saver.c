@@ -14,6 +14,7 @@
 
 #define AT(member) offsetof(struct saver_config, member)
 
+enum { SAVER_REQUIRE_MEMORY, SAVER_REQUIRE_FSYNC };
 static const char *const durability_choices[] = { "memory", "fsync", NULL };
 
 static const struct hf_option saver_options[] = {
@@ -24,9 +25,9 @@ static const struct hf_option saver_options[] = {
 	{ "redis.password", HF_OPT_SECRET, AT(redis_password), "", 0, 512, "for AUTH" },
 	{ "redis.timeout", HF_OPT_MSEC, AT(redis_timeout_ms), "2s", 50, 60000,
 	  "an older unanswered command cuts the connection" },
-	{ "redis.require", HF_OPT_ENUM, AT(redis_require), "fsync", 0, 0,
-	  "memory or fsync: /readyz says so when a Redis promises less", durability_choices, NULL,
-	  0, true },
+	{ "redis.require", HF_OPT_ENUM, AT(redis_require), "memory", 0, 0,
+	  "memory or fsync: with fsync /readyz says no when a Redis promises less",
+	  durability_choices, NULL, 0, true },
 	{ "redis.commands", HF_OPT_UINT, AT(redis_commands), "100000", 100, 10000000,
 	  "unanswered commands a node; above it calls end OVERLOADED" },
 	{ "redis.bytes", HF_OPT_SIZE, AT(redis_bytes), "64MiB", 1 << 20, 1ull << 32,
@@ -40,7 +41,7 @@ static const struct hf_option saver_options[] = {
 	{ "database.password", HF_OPT_SECRET, AT(database_password), "", 0, 512, "password" },
 	{ "database.name", HF_OPT_STRING, AT(database_name), "holdfast", 1, 64,
 	  "made when it is missing and the user may; letters, digits and _" },
-	{ "database.timeout", HF_OPT_MSEC, AT(database_timeout_ms), "10s", 100, 600000,
+	{ "database.timeout", HF_OPT_MSEC, AT(database_timeout_ms), "5s", 100, 600000,
 	  "longest statement; then the link is cut" },
 	{ "database.delay", HF_OPT_MSEC, AT(database_delay_ms), "1s", 0, 600000,
 	  "a stored message acked sooner is never written to the database" },
@@ -75,8 +76,8 @@ static const struct hf_option saver_options[] = {
 	{ "history.messages", HF_OPT_UINT, AT(history_messages), "1000000", 1000, 16000000,
 	  "recent messages whose counts are known; 72 bytes each" },
 	{ "sweep.period", HF_OPT_MSEC, AT(sweep_period_ms), "10m", 1000, 86400000,
-	  "time for one pass over all queues: expiry, and what the database lacks",
-	  NULL, NULL, 0, true },
+	  "time for one pass over all queues: expiry, and what the database lacks", NULL, NULL, 0,
+	  true },
 	{ "await.max", HF_OPT_UINT, AT(await_max), "50000", 1, 1000000,
 	  "callers that wait for an ack" },
 	{ "claims.ttl", HF_OPT_MSEC, AT(claims_ttl_ms), "1d", 1000, 7 * 86400000ull,
@@ -209,17 +210,17 @@ static void make_metrics(struct saver *saver)
 	static const char quarantined[] = "Times that something was put into quarantine.";
 	char labels[64];
 
-	metrics->fates[SAVER_STORED] = hf_metrics_counter(
-		m, "holdfast_messages_stored_total", NULL,
-		"Messages stored, one for each registration.");
+	metrics->fates[SAVER_STORED] =
+		hf_metrics_counter(m, "holdfast_messages_stored_total", NULL,
+				   "Messages stored, one for each registration.");
 	metrics->fates[SAVER_ACKED] =
 		hf_metrics_counter(m, "holdfast_messages_acked_total", NULL,
 				   "Messages acked and deleted, one for each registration.");
 	metrics->fates[SAVER_EXPIRED] =
 		hf_metrics_counter(m, "holdfast_messages_expired_total", NULL,
 				   "Messages deleted as their time was over.");
-	metrics->fates[SAVER_DROPPED] = hf_metrics_counter(m, "holdfast_messages_dropped_total",
-							   "reason=\"cap\"", dropped);
+	metrics->fates[SAVER_DROPPED] =
+		hf_metrics_counter(m, "holdfast_messages_dropped_total", "reason=\"cap\"", dropped);
 	metrics->fates[SAVER_PURGED] = hf_metrics_counter(m, "holdfast_messages_dropped_total",
 							  "reason=\"purged\"", dropped);
 	for (unsigned i = 1; i < SAVER_ERROR_COUNT; i++) {
@@ -234,11 +235,11 @@ static void make_metrics(struct saver *saver)
 	metrics->quarantined_registrations =
 		hf_metrics_counter(m, "holdfast_saver_quarantines_total", "of=\"registration\"",
 				   quarantined);
-	metrics->quarantined_messages = hf_metrics_counter(
-		m, "holdfast_saver_quarantines_total", "of=\"message\"", quarantined);
-	metrics->owed_overflow = hf_metrics_counter(
-		m, "holdfast_saver_owed_overflow_total", NULL,
-		"Messages not looked after, as redelivery.entries was reached.");
+	metrics->quarantined_messages = hf_metrics_counter(m, "holdfast_saver_quarantines_total",
+							   "of=\"message\"", quarantined);
+	metrics->owed_overflow =
+		hf_metrics_counter(m, "holdfast_saver_owed_overflow_total", NULL,
+				   "Messages not looked after, as redelivery.entries was reached.");
 	hf_metrics_gauge_fn(m, "holdfast_saver_quarantined_registrations", NULL,
 			    "Queues that are closed now.", read_quarantined, saver);
 	hf_metrics_gauge_fn(m, "holdfast_saver_owed_messages", NULL,
@@ -353,7 +354,8 @@ static int saver_start(struct hf_service *service)
 	make_metrics(saver);
 	err = make_tables(saver);
 	if (err == 0)
-		err = make_stores(saver); /* before the RPC server: its hook flushes what ours made */
+		err = make_stores(
+			saver); /* before the RPC server: its hook flushes what ours made */
 	if (err == 0) {
 		saver->health = saver_health_new(saver->redis);
 		err = saver->health == NULL ? -ENOMEM : saver_refill_new(saver, &saver->refill);
@@ -384,13 +386,31 @@ static const char *saver_not_ready(struct hf_service *service)
 	for (unsigned node = 0; node < saver_redis_count(saver->redis); node++) {
 		const char *why = saver_refill_reason(saver->refill, node);
 
-		if (why == NULL &&
-		    saver->config->redis_require == 1)
+		if (why == NULL && saver->config->redis_require == SAVER_REQUIRE_FSYNC)
 			why = saver_health_weakness(saver->health, node);
 		if (why == NULL)
 			continue;
 		snprintf(reason, sizeof(reason), "redis node %u: %s", node, why);
 		return reason;
+	}
+	return NULL;
+}
+
+static const char *saver_remark(struct hf_service *service)
+{
+	struct saver *saver = service->state;
+	static char remark[128];
+
+	if (!saver_database_up(saver->database))
+		return "the database is away: durable messages are refused";
+	for (unsigned node = 0; node < saver_redis_count(saver->redis); node++) {
+		const char *why = saver_health_weakness(saver->health, node);
+
+		if (why == NULL)
+			continue;
+		snprintf(remark, sizeof(remark), "redis node %u is durability memory: %s", node,
+			 why);
+		return remark;
 	}
 	return NULL;
 }
@@ -407,9 +427,8 @@ static bool saver_drained(struct hf_service *service)
 
 	if (service->rpc != NULL && hf_rpc_server_running(service->rpc) > 0)
 		return false;
-	return !saver_database_up(saver->database) ||
-	       (saver_write_behind_pending(saver->wb) == 0 &&
-		saver_write_behind_deletes(saver->wb) == 0);
+	return !saver_database_up(saver->database) || (saver_write_behind_pending(saver->wb) == 0 &&
+						       saver_write_behind_deletes(saver->wb) == 0);
 }
 
 static void saver_stop(struct hf_service *service)
@@ -450,6 +469,7 @@ const struct hf_service_type saver_type = {
 	.start = saver_start,
 	.reload = saver_reload,
 	.not_ready = saver_not_ready,
+	.remark = saver_remark,
 	.drain = saver_drain,
 	.drained = saver_drained,
 	.stop = saver_stop,

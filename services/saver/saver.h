@@ -1,9 +1,11 @@
-/* services/saver/saver.h - the state of a saver, and what its modules share. README.md is the manual.
+/* services/saver/saver.h - the state of a saver, and what its modules share. README.md is the
+ *manual.
  *
  *	center, room --RPC--> store.c load.c ack.c inspect.c claims.c
  *	                           |            saver.c: saver_account(), the one place that counts
  *	             redis.h <-----+-----> write_behind.h --> database.h
- *	               ^ refill.h (may a node serve?)  sweep.h (expiry, what was left out)  redelivery.h */
+ *	               ^ refill.h (may a node serve?)  sweep.h (expiry, what was left out)
+ *redelivery.h */
 #ifndef SAVER_H
 #define SAVER_H
 
@@ -93,14 +95,14 @@ HF_MUST_CHECK bool saver_name_of_request(struct saver *saver, uint32_t app,
 void saver_fail(struct saver *saver, void *call, enum saver_error error);
 void saver_fail_invalid(struct saver *saver, void *call, const char *reason);
 
-/* One message came into the store for one registration, or left it: every counter and every table that
- * knows the message is told here and nowhere else. `was_there`: our command did it; when it did
- * not, it was counted before, and only what this process still holds in memory is forgotten. */
+/* One message came into the store for one registration, or left it: every counter and every table
+ * that knows the message is told here and nowhere else. `was_there`: our command did it; when it
+ * did not, it was counted before, and only what this process still holds in memory is forgotten. */
 void saver_account(struct saver *saver, const struct saver_name *name, uint64_t message_id,
 		   enum saver_fate fate, bool was_there);
 
-/* Delete messages of one registration from Redis; each is accounted by whether it was really there. The ids are
- * copied. `cb` (may be NULL) runs once, later; `error` is the first one. */
+/* Delete messages of one registration from Redis; each is accounted by whether it was really there.
+ * The ids are copied. `cb` (may be NULL) runs once, later; `error` is the first one. */
 typedef void (*saver_removed_cb)(uint32_t removed, enum saver_error error, void *ctx);
 HF_MUST_CHECK enum saver_error saver_remove(struct saver *saver, const struct saver_name *name,
 					    const uint64_t *ids, size_t count, enum saver_fate fate,

@@ -63,8 +63,8 @@ static void item_stored(struct item *item)
 	struct store *store = item->store;
 	struct saver *saver = store->saver;
 	bool durable = item->class == HF__CLASS__DURABLE;
-	Hf__Durability reached = saver_health_durability(saver->health,
-							 saver_node_of(saver, &item->name));
+	Hf__Durability reached =
+		saver_health_durability(saver->health, saver_node_of(saver, &item->name));
 	enum saver_error error;
 
 	item->waiter.committed = on_committed;
@@ -79,7 +79,7 @@ static void item_stored(struct item *item)
 		reached = HF__DURABILITY__COMMITTED;
 	store->durability = HF_MIN(store->durability, reached);
 	if (!saver_owed_add(&saver->owed, &item->name, item->message_id,
-			    saver->service->loop->now_ms))
+			    hf_loop_now_ms(saver->service->loop)))
 		++*saver->metrics.owed_overflow;
 }
 
@@ -148,7 +148,7 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 {
 	struct saver *saver = store->saver;
 	const struct saver_config *config = saver->config;
-	uint64_t now = saver->service->loop->wall_ms;
+	uint64_t now = hf_loop_wall_ms(saver->service->loop);
 
 	for (size_t i = 0; i < request->n_items; i++) {
 		const Hf__StoreItem *from = request->items[i];
@@ -167,10 +167,10 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 		item->store = store;
 		item->message_id = from->message_id;
 		item->class = (uint8_t)from->class_;
-		item->cap = from->cap == 0 ? (uint32_t)config->store_cap :
-					     HF_MIN(from->cap, SAVER_CAP_MAX);
-		item->expires_ms = from->expires_ms == 0 ? now + config->store_ttl_ms :
-							   HF_MIN(from->expires_ms,
+		item->cap = from->cap == 0 ? (uint32_t)config->store_cap
+					   : HF_MIN(from->cap, SAVER_CAP_MAX);
+		item->expires_ms = from->expires_ms == 0 ? now + config->store_ttl_ms
+							 : HF_MIN(from->expires_ms,
 								  now + config->store_ttl_max_ms);
 		if (frames[from->frame] == NULL)
 			frames[from->frame] = saver_frame_new(request->frames[from->frame].data,

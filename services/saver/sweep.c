@@ -50,7 +50,7 @@ static void arm(struct saver_sweep *sweep, uint64_t delay_ms)
 
 static void pass_ended(struct saver_sweep *sweep)
 {
-	uint64_t now = sweep->saver->service->loop->now_ms;
+	uint64_t now = hf_loop_now_ms(sweep->saver->service->loop);
 	uint64_t due = sweep->pass_started_ms + sweep->saver->config->sweep_period_ms;
 
 	sweep->active = false;
@@ -59,7 +59,8 @@ static void pass_ended(struct saver_sweep *sweep)
 	if (sweep->fast)
 		HF_INFO("swept", "messages=%llu ms=%llu", (unsigned long long)sweep->seen,
 			(unsigned long long)(now - sweep->pass_started_ms));
-	if (sweep->fast && sweep->young > 0) /* perhaps left by a crash: look when they are old enough */
+	if (sweep->fast &&
+	    sweep->young > 0) /* perhaps left by a crash: look when they are old enough */
 		due = HF_MIN(due, now + AGAIN_MS);
 	arm(sweep, sweep->hurry ? FAST_STEP_MS : (due > now ? due - now : FAST_STEP_MS));
 }
@@ -74,7 +75,8 @@ static void batch_ended(struct saver_sweep *sweep)
 		arm(sweep, WAIT_MS * 5);
 		return;
 	}
-	if (strcmp(sweep->cursor, "0") == 0 && ++sweep->node == saver_redis_count(sweep->saver->redis))
+	if (strcmp(sweep->cursor, "0") == 0 &&
+	    ++sweep->node == saver_redis_count(sweep->saver->redis))
 		pass_ended(sweep);
 	else
 		arm(sweep, sweep->fast ? FAST_STEP_MS : sweep->pause_ms);
@@ -95,7 +97,7 @@ static void on_message(struct saver_walk *walk, uint64_t id, const struct saver_
 	struct walker *walker = HF_CONTAINER_OF(walk, struct walker, walk);
 	struct saver_sweep *sweep = walker->sweep;
 	struct saver *saver = sweep->saver;
-	uint64_t now = saver->service->loop->wall_ms;
+	uint64_t now = hf_loop_wall_ms(saver->service->loop);
 
 	if (value == NULL) {
 		++*saver->metrics.unreadable;
@@ -107,8 +109,8 @@ static void on_message(struct saver_walk *walk, uint64_t id, const struct saver_
 		return;
 	}
 	sweep->seen++;
-	if (sweep->fast &&
-	    !saver_owed_add_due(&saver->owed, &walk->name, id, saver->service->loop->now_ms))
+	if (sweep->fast && !saver_owed_add_due(&saver->owed, &walk->name, id,
+					       hf_loop_now_ms(saver->service->loop)))
 		++*saver->metrics.owed_overflow;
 	if (hf_id_wall_ms(id) + YOUNG_MS > now)
 		sweep->young++;
@@ -223,7 +225,8 @@ static void on_size(const redisReply *reply, enum saver_error error, void *ctx)
 
 	if (error != SAVER_OK || reply->type != REDIS_REPLY_INTEGER)
 		return;
-	batches = (uint64_t)reply->integer / SCAN_COUNT * saver_redis_count(sweep->saver->redis) + 1;
+	batches =
+		(uint64_t)reply->integer / SCAN_COUNT * saver_redis_count(sweep->saver->redis) + 1;
 	sweep->pause_ms = HF_MAX(sweep->saver->config->sweep_period_ms / batches, 5u);
 	if (batches == 1)
 		sweep->pause_ms = FAST_STEP_MS;
@@ -272,7 +275,7 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 	sweep->node = 0;
 	strcpy(sweep->cursor, "0");
 	sweep->seen = sweep->young = 0;
-	sweep->pass_started_ms = saver->service->loop->now_ms;
+	sweep->pass_started_ms = hf_loop_now_ms(saver->service->loop);
 	start_batch(sweep);
 }
 

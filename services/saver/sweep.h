@@ -1,9 +1,9 @@
 /* services/saver/sweep.h - walks over all queues of our slots, slowly, again and again.
  *
- * Each pass removes expired messages and counts them, and writes to the database what it finds in Redis and
- * not there: rows that a crash or an outage of the database left out. A fast pass - at start, when slots were
- * gained, when a Redis was refilled, when rows were left out - goes without pauses and also offers
- * everything for redelivery, as nobody remembers what became of it. */
+ * Each pass removes expired messages and counts them, and writes to the database what it finds in
+ * Redis and not there: rows that a crash or an outage of the database left out. A fast pass - at
+ * start, when slots were gained, when a Redis was refilled, when rows were left out - goes without
+ * pauses and also offers everything for redelivery, as nobody remembers what became of it. */
 #ifndef SAVER_SWEEP_H
 #define SAVER_SWEEP_H
 
@@ -16,6 +16,7 @@ HF_MUST_CHECK int saver_sweep_new(struct saver *saver, struct saver_sweep **ret_
 /* After Redis and the database are closed. NULL is fine. */
 void saver_sweep_free(struct saver_sweep *sweep);
 
-void saver_sweep_hurry(struct saver_sweep *sweep); /* the next pass comes at once, and is a fast one */
+void saver_sweep_hurry(
+	struct saver_sweep *sweep); /* the next pass comes at once, and is a fast one */
 
 #endif

@@ -44,9 +44,8 @@ static void on_dropped(uint32_t removed, enum saver_error error, void *ctx)
 				     HF_BYTES_LITERAL(SAVER_LOST_FIELD),
 				     { (uint8_t *)digits, (size_t)len } };
 
-	if (removed == 0 ||
-	    saver_redis_send(saver->redis, saver_node_of(saver, &trim->name), SAVER_OP_REMOVE,
-			     words, 4, on_noted, trim) != SAVER_OK)
+	if (removed == 0 || saver_redis_send(saver->redis, saver_node_of(saver, &trim->name),
+					     SAVER_OP_REMOVE, words, 4, on_noted, trim) != SAVER_OK)
 		finish(trim);
 }
 

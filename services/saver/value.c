@@ -55,8 +55,8 @@ bool saver_queue_key_decode(struct hf_bytes key, uint32_t *ret_app,
 		return false;
 	colon = memchr(key.data + prefix, ':', key.len - prefix);
 	if (colon == NULL ||
-	    hf_text_parse_uint((const char *)key.data + prefix,
-			       (size_t)(colon - key.data) - prefix, &app) < 0 ||
+	    hf_text_parse_uint((const char *)key.data + prefix, (size_t)(colon - key.data) - prefix,
+			       &app) < 0 ||
 	    app > UINT32_MAX)
 		return false;
 	*ret_app = (uint32_t)app;

@@ -60,13 +60,15 @@ void saver_value_header_encode(uint8_t class, uint64_t expires_ms, uint8_t ret[S
 /* False for a version that we do not know or bytes that are cut short. */
 HF_MUST_CHECK bool saver_value_decode(struct hf_bytes bytes, struct saver_value *ret);
 
-/* One frame, shared by the messages of a call: several registrations, and the rows yet to be written. */
+/* One frame, shared by the messages of a call: several registrations, and the rows yet to be
+ * written. */
 struct saver_frame {
 	uint32_t refs, len;
 	uint8_t data[];
 };
 
-HF_MUST_CHECK struct saver_frame *saver_frame_new(const void *data, size_t len); /* refs 1; NULL: no memory */
+HF_MUST_CHECK struct saver_frame *saver_frame_new(const void *data,
+						  size_t len); /* refs 1; NULL: no memory */
 static inline struct saver_frame *saver_frame_ref(struct saver_frame *frame)
 {
 	frame->refs++;

@@ -14,8 +14,8 @@ static void look(struct saver_walk *walk, const redisReply *field, const redisRe
 	if (saver_field_decode(saver_reply_bytes(field), &id)) {
 		walk->messages++;
 		walk->on_message(walk, id,
-				 saver_value_decode(saver_reply_bytes(bytes), &value) ? &value :
-											NULL);
+				 saver_value_decode(saver_reply_bytes(bytes), &value) ? &value
+										      : NULL);
 	} else if (field->len == 1 && field->str[0] == SAVER_LOST_FIELD[0]) {
 		walk->has_lost_field = true;
 	}

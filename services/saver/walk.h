@@ -1,5 +1,6 @@
-/* services/saver/walk.h - all messages of one queue, a few at a time (HSCAN), for who must look at every
- * one: the sweep and the operator. A message may come twice; one that is there throughout comes at least once. */
+/* services/saver/walk.h - all messages of one queue, a few at a time (HSCAN), for who must look at
+ * every one: the sweep and the operator. A message may come twice; one that is there throughout
+ * comes at least once. */
 #ifndef SAVER_WALK_H
 #define SAVER_WALK_H
 

@@ -21,7 +21,8 @@ struct batch {
 	enum saver_row_state from;
 	enum saver_link link;
 	bool busy;
-	uint32_t limit; /* rows; halved when the server refuses, so that one bad row ends up alone */
+	uint32_t
+		limit; /* rows; halved when the server refuses, so that one bad row ends up alone */
 	uint32_t count;
 	uint64_t not_before_ms;
 	struct saver_row *rows[BATCH_MAX];
@@ -155,7 +156,7 @@ static void batch_failed(struct batch *batch, const struct saver_outcome *outcom
 		tell_waiters(waiters, false);
 	}
 	batch->limit = HF_MAX(batch->limit / 2, 1u);
-	batch->not_before_ms = wb->loop->now_ms + RETRY_MS;
+	batch->not_before_ms = hf_loop_now_ms(wb->loop) + RETRY_MS;
 }
 
 static void start_batch(struct batch *batch);
@@ -194,16 +195,16 @@ static void start_batch(struct batch *batch)
 				   " (app,registration,message_id,class,expires_at,frame) VALUES ";
 	struct saver_write_behind *wb = batch->wb;
 	size_t size_max = saver_database_statement_max(wb->database);
-	uint64_t until = wb->hurry ? UINT64_MAX : wb->loop->now_ms - wb->options.delay_ms;
+	uint64_t until = wb->hurry ? UINT64_MAX : hf_loop_now_ms(wb->loop) - wb->options.delay_ms;
 	struct hf_buffer sql = { 0 };
 	struct saver_outcome none = { .error = -ENOMEM, .text = "out of memory" };
 	struct saver_row *row;
 	int err;
 
 	if (batch->busy || !saver_database_up(wb->database) ||
-	    wb->loop->now_ms < batch->not_before_ms)
+	    hf_loop_now_ms(wb->loop) < batch->not_before_ms)
 		return;
-	if (!wb->hurry && wb->loop->now_ms < wb->options.delay_ms)
+	if (!wb->hurry && hf_loop_now_ms(wb->loop) < wb->options.delay_ms)
 		until = 0;
 	err = hf_buffer_append(&sql, head, sizeof(head) - 1);
 	while (err == 0 && batch->count < batch->limit &&
@@ -247,7 +248,7 @@ static void on_deleted(const struct saver_outcome *outcome, void *ctx)
 		return;
 	}
 	saver_deletes_failed(&wb->deletes);
-	wb->delete_not_before_ms = wb->loop->now_ms + RETRY_MS;
+	wb->delete_not_before_ms = hf_loop_now_ms(wb->loop) + RETRY_MS;
 	if (outcome->error == -EIO)
 		HF_WARN("delete_refused", "code=%u error=%s", outcome->code,
 			hf_log_quote(outcome->text, strlen(outcome->text)));
@@ -259,7 +260,7 @@ static void start_deletes(struct saver_write_behind *wb)
 	int err;
 
 	if (wb->deleting || saver_deletes_count(&wb->deletes) == 0 ||
-	    !saver_database_up(wb->database) || wb->loop->now_ms < wb->delete_not_before_ms)
+	    !saver_database_up(wb->database) || hf_loop_now_ms(wb->loop) < wb->delete_not_before_ms)
 		return;
 	err = saver_deletes_statement(&wb->deletes, DELETE_BATCH, &sql);
 	if (err == 0)
@@ -280,19 +281,20 @@ static void on_expired(const struct saver_outcome *outcome, void *ctx)
 		return;
 	*wb->expired_rows += outcome->affected;
 	if (outcome->affected == EXPIRE_SLICE)
-		wb->expire_at_ms = wb->loop->now_ms + TICK_MS; /* more of them: the next slice */
+		wb->expire_at_ms =
+			hf_loop_now_ms(wb->loop) + TICK_MS; /* more of them: the next slice */
 }
 
 static void start_expiry(struct saver_write_behind *wb)
 {
 	struct hf_buffer sql = { 0 };
 
-	if (wb->expiring || wb->loop->now_ms < wb->expire_at_ms ||
+	if (wb->expiring || hf_loop_now_ms(wb->loop) < wb->expire_at_ms ||
 	    !saver_database_up(wb->database))
 		return;
-	wb->expire_at_ms = wb->loop->now_ms + EXPIRE_MS;
+	wb->expire_at_ms = hf_loop_now_ms(wb->loop) + EXPIRE_MS;
 	if (hf_buffer_printf(&sql, "DELETE FROM messages WHERE expires_at < %llu LIMIT %u",
-			     (unsigned long long)wb->loop->wall_ms, EXPIRE_SLICE) == 0 &&
+			     (unsigned long long)hf_loop_wall_ms(wb->loop), EXPIRE_SLICE) == 0 &&
 	    saver_database_run(wb->database, SAVER_LINK_BACKGROUND, &sql, on_expired, wb) == 0)
 		wb->expiring = true;
 	hf_buffer_deinit(&sql);
@@ -319,7 +321,7 @@ enum saver_error saver_write_behind_put(struct saver_write_behind *wb,
 	if (waiter != NULL && !saver_database_up(wb->database))
 		return SAVER_DATABASE_UNAVAILABLE;
 	row = saver_rows_add(&wb->rows, name, message_id, class, expires_ms, frame, waiter,
-			     wb->loop->now_ms);
+			     hf_loop_now_ms(wb->loop));
 	if (row == NULL) {
 		++*wb->left_out;
 		wb->missed = true;

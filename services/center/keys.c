@@ -1,0 +1,280 @@
+/* services/center/keys.c - an app's API keys, and the keys that sign its clients' tokens.
+ *
+ * Secrets are made here and shown once, in the answer that makes them. Of an API key only the
+ * SHA-256 is kept; a token key's secret must be kept, as rooms check signatures with it. */
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "api.h"
+#include "fields.h"
+#include "held.h"
+#include "hf_clock.h"
+#include "hf_hash.h"
+#include "hf_text.h"
+#include "problem.h"
+
+#define SECRET_BYTES     32
+#define SECRET_TEXT_SIZE 48 /* base64 of SECRET_BYTES, either alphabet */
+#define EXPIRES_MAX_S    253402300799ull
+
+static const char *const role_names[] = {
+	[HF_ROLE_VIEWER] = "viewer", [HF_ROLE_SENDER] = "sender", [HF_ROLE_ADMIN] = "admin", NULL
+};
+
+static json_t *word_expiry(uint64_t expires_ms)
+{
+	char text[HF_CLOCK_TEXT_SIZE];
+
+	if (expires_ms == 0)
+		return json_null();
+	hf_clock_format(expires_ms, text);
+	return json_string(text);
+}
+
+static json_t *word_key(const struct hf_api_key *key)
+{
+	return json_pack("{s:s, s:s, s:o}", "id", key->id, "role", role_names[key->role],
+			 "expires_at", word_expiry(key->expires_ms));
+}
+
+void api_list_keys(struct call *call)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < call->app->api_key_count; i++)
+		json_array_append_new(list, word_key(&call->app->api_keys[i]));
+	api_respond_json(call->exchange, 200, json_pack("{s:o}", "keys", list));
+}
+
+/* Unix seconds, or RFC 3339 in UTC ("2026-01-31T12:00:00Z"). */
+static int parse_expiry(const json_t *value, uint64_t *ret_ms, struct problem *ret_problem)
+{
+	struct tm tm = { 0 };
+	uint64_t seconds = 0;
+	const char *end;
+	int err;
+
+	if (!json_is_string(value)) {
+		err = fields_uint(value, "expires_at", 1, EXPIRES_MAX_S, "BAD_VALUE", &seconds,
+				  ret_problem);
+		*ret_ms = seconds * 1000;
+		return err;
+	}
+	end = strptime(json_string_value(value), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	if (end == NULL || *end != '\0' || timegm(&tm) <= 0)
+		return problem_set(ret_problem, 400, "BAD_VALUE", "expires_at",
+				   json_string_value(value),
+				   "expires_at must be Unix seconds or like 2026-01-31T12:00:00Z");
+	*ret_ms = (uint64_t)timegm(&tm) * 1000;
+	return 0;
+}
+
+static void make_key(struct center *center, struct hf_api_key *key, char secret[SECRET_TEXT_SIZE])
+{
+	uint8_t bytes[SECRET_BYTES];
+	char id[HF_ID_TEXT_SIZE];
+	unsigned size = sizeof(key->secret_sha256);
+
+	hf_id_format(hf_id_next(&center->service->ids, hf_loop_wall_ms(center->loop)), id);
+	snprintf(key->id, sizeof(key->id), "ak_%s", id);
+	hf_random_bytes(bytes, sizeof(bytes));
+	hf_base64_encode(bytes, sizeof(bytes), true, secret);
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	if (EVP_Digest(secret, strlen(secret), key->secret_sha256, &size, EVP_sha256(), NULL) != 1)
+		abort(); /* out of memory; a key with an unknown digest must not be written */
+}
+
+void api_create_key(struct call *call)
+{
+	static const char *const known[] = { "role", "expires_at", NULL };
+	json_t *body = api_body(call), *answer;
+	struct hf_api_key key = { .expires_ms = 0 };
+	char secret[SECRET_TEXT_SIZE], whole[128];
+	int role = HF_ROLE_SENDER, err;
+	struct problem problem;
+	struct hf_app app;
+
+	if (body == NULL)
+		return;
+	err = fields_known(body, "", known, &problem);
+	if (err == 0)
+		err = fields_choice(json_object_get(body, "role"), "role", role_names, &role,
+				    &problem);
+	if (err == 0)
+		err = parse_expiry(json_object_get(body, "expires_at"), &key.expires_ms, &problem);
+	json_decref(body);
+	if (err == 0)
+		err = held_read(call, &app, &problem);
+	if (err == 0 && app.api_key_count == HF_APP_API_KEYS_MAX)
+		err = problem_set(&problem, 409, "TOO_MANY_KEYS", NULL, NULL,
+				  "an app has %d API keys at most", HF_APP_API_KEYS_MAX);
+	if (err < 0) {
+		api_fail(call, &problem);
+		return;
+	}
+	key.role = (enum hf_role)role;
+	make_key(call->center, &key, secret);
+	app.api_keys[app.api_key_count++] = key;
+	answer = word_key(&key);
+	snprintf(whole, sizeof(whole), "%s.%s", key.id, secret);
+	json_object_set_new(answer, "secret", json_string(secret));
+	json_object_set_new(answer, "key", json_string(whole));
+	OPENSSL_cleanse(secret, sizeof(secret));
+	OPENSSL_cleanse(whole, sizeof(whole));
+	held_write(call, &app, false, 201, answer);
+}
+
+static void no_such_key(struct call *call)
+{
+	struct problem problem;
+
+	problem_set(&problem, 404, "KEY_UNKNOWN", NULL, NULL, "the app has no such key");
+	api_fail(call, &problem);
+}
+
+void api_delete_key(struct call *call)
+{
+	struct problem problem;
+	struct hf_app app;
+	size_t i = 0;
+
+	if (held_read(call, &app, &problem) < 0) {
+		api_fail(call, &problem);
+		return;
+	}
+	while (i < app.api_key_count && strcmp(app.api_keys[i].id, call->arg) != 0)
+		i++;
+	if (i == app.api_key_count) {
+		no_such_key(call);
+		return;
+	}
+	app.api_key_count--;
+	memmove(&app.api_keys[i], &app.api_keys[i + 1],
+		(app.api_key_count - i) * sizeof(app.api_keys[0]));
+	held_write(call, &app, false, 200, json_pack("{s:b}", "deleted", 1));
+}
+
+void api_list_token_keys(struct call *call)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < call->app->token_key_count; i++)
+		json_array_append_new(list, json_pack("{s:s}", "id", call->app->token_keys[i].id));
+	api_respond_json(call->exchange, 200, json_pack("{s:o}", "token_keys", list));
+}
+
+/* The secret of the request, or a new one. */
+static int take_secret(const json_t *value, struct hf_token_key *key, struct problem *ret_problem)
+{
+	uint8_t room[HF_TOKEN_SECRET_MAX * 2];
+	size_t len = json_string_length(value);
+	ssize_t n = -1;
+
+	if (value == NULL || json_is_null(value)) {
+		hf_random_bytes(key->secret, SECRET_BYTES);
+		key->secret_len = SECRET_BYTES;
+		return 0;
+	}
+	if (json_is_string(value) && len < HF_TOKEN_SECRET_MAX * 3 / 2)
+		n = hf_base64_decode(json_string_value(value), len, false, room);
+	if (n < HF_TOKEN_SECRET_MIN || n > HF_TOKEN_SECRET_MAX)
+		return problem_set(ret_problem, 400, "BAD_VALUE", "secret", NULL,
+				   "secret must be base64 of %d to %d bytes", HF_TOKEN_SECRET_MIN,
+				   HF_TOKEN_SECRET_MAX);
+	memcpy(key->secret, room, (size_t)n);
+	key->secret_len = (size_t)n;
+	return 0;
+}
+
+static int take_token_key_id(struct call *call, const json_t *value, struct hf_token_key *key,
+			     struct problem *ret_problem)
+{
+	char text[HF_ID_TEXT_SIZE];
+	const char *id = NULL;
+	int err = fields_text(value, "id", 1, HF_TOKEN_KEY_ID_MAX, &id, ret_problem);
+
+	if (err < 0)
+		return err;
+	if (id == NULL) {
+		hf_id_format(hf_id_next(&call->center->service->ids,
+					hf_loop_wall_ms(call->center->loop)),
+			     text);
+		snprintf(key->id, sizeof(key->id), "tk_%s", text);
+		return 0;
+	}
+	memcpy(key->id, id, strlen(id) + 1);
+	return 0;
+}
+
+static int add_token_key(struct hf_app *app, const struct hf_token_key *key,
+			 struct problem *ret_problem)
+{
+	for (size_t i = 0; i < app->token_key_count; i++)
+		if (strcmp(app->token_keys[i].id, key->id) == 0)
+			return problem_set(ret_problem, 409, "ALREADY_EXISTS", "id", key->id,
+					   "the app has a token key with this id");
+	if (app->token_key_count == HF_APP_TOKEN_KEYS_MAX)
+		return problem_set(ret_problem, 409, "TOO_MANY_KEYS", NULL, NULL,
+				   "an app has %d token keys at most: delete one first",
+				   HF_APP_TOKEN_KEYS_MAX);
+	app->token_keys[app->token_key_count++] = *key;
+	return 0;
+}
+
+void api_create_token_key(struct call *call)
+{
+	static const char *const known[] = { "id", "secret", NULL };
+	json_t *body = api_body(call);
+	char secret[HF_TOKEN_SECRET_MAX * 2];
+	struct hf_token_key key = { .id = "" };
+	struct problem problem;
+	struct hf_app app;
+	int err;
+
+	if (body == NULL)
+		return;
+	err = fields_known(body, "", known, &problem);
+	if (err == 0)
+		err = take_token_key_id(call, json_object_get(body, "id"), &key, &problem);
+	if (err == 0)
+		err = take_secret(json_object_get(body, "secret"), &key, &problem);
+	json_decref(body);
+	if (err == 0)
+		err = held_read(call, &app, &problem);
+	if (err == 0)
+		err = add_token_key(&app, &key, &problem);
+	if (err < 0) {
+		api_fail(call, &problem);
+		return;
+	}
+	hf_base64_encode(key.secret, key.secret_len, false, secret);
+	held_write(call, &app, false, 201,
+		   json_pack("{s:s, s:s, s:s}", "id", key.id, "alg", "HS256", "secret", secret));
+	OPENSSL_cleanse(secret, sizeof(secret));
+}
+
+void api_delete_token_key(struct call *call)
+{
+	struct problem problem;
+	struct hf_app app;
+	size_t i = 0;
+
+	if (held_read(call, &app, &problem) < 0) {
+		api_fail(call, &problem);
+		return;
+	}
+	while (i < app.token_key_count && strcmp(app.token_keys[i].id, call->arg) != 0)
+		i++;
+	if (i == app.token_key_count) {
+		no_such_key(call);
+		return;
+	}
+	app.token_key_count--;
+	memmove(&app.token_keys[i], &app.token_keys[i + 1],
+		(app.token_key_count - i) * sizeof(app.token_keys[0]));
+	held_write(call, &app, false, 200, json_pack("{s:b}", "deleted", 1));
+}

@@ -1,0 +1,181 @@
+/* The `dir:` keeper between real processes: watches. */
+#include "keeper_fixture.h"
+
+#define PROMPT_MS 1500 /* below the periodic look of 2 s: only an event is as quick */
+
+/* The same by an event: sooner than the periodic look would find it. */
+static void wait_promptly(struct fixture *f, const struct seen *seen, const char *text)
+{
+	uint64_t start = hf_clock_monotonic_ms();
+
+	wait_for(f, seen, text);
+	assert_true(hf_clock_monotonic_ms() - start < PROMPT_MS);
+}
+
+static void test_a_watch_tells_of_an_empty_folder_from_the_loop(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = { 0 };
+	struct hf_keeper_watch *watch;
+
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
+	assert_int_equal(seen.calls, 0);
+	wait_for(f, &seen, "");
+	assert_int_equal(seen.calls, 1);
+}
+
+static void test_a_watch_sees_additions_changes_and_removals_sorted(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = { 0 }, second = { 0 };
+	struct hf_keeper_watch *watch, *other;
+
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/9", "nine", 4), 0);
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
+	wait_promptly(f, &seen, "9=nine ");
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/11", "eleven", 6), 0);
+	wait_promptly(f, &seen, "11=eleven 9=nine ");
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/9", "NINE", 4), 0);
+	wait_promptly(f, &seen, "11=eleven 9=NINE ");
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &second, &other), 0);
+	assert_int_equal(hf_keeper_remove(f->keeper, "apps/11"), 0);
+	wait_promptly(f, &seen, "9=NINE ");
+	wait_promptly(f, &second, "9=NINE ");
+	hf_keeper_unwatch(watch);
+	hf_keeper_unwatch(other);
+	hf_keeper_unwatch(NULL);
+}
+
+static void test_several_changes_of_one_turn_are_told_once(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = { 0 };
+	struct hf_keeper_watch *watch;
+
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
+	wait_for(f, &seen, "");
+	for (char name[] = "apps/1"; name[5] <= '6'; name[5]++)
+		assert_int_equal(hf_keeper_set(f->keeper, name, "x", 1), 0);
+	wait_for(f, &seen, "1=x 2=x 3=x 4=x 5=x 6=x ");
+	assert_int_equal(seen.calls, 2);
+}
+
+static void test_a_watch_sees_a_killed_owner_leave_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct hold one = { "instances/room/room-1", "1" }, two = { "instances/room/room-2", "2" };
+	struct hf_keeper_watch *watch;
+	struct seen seen = { 0 };
+	struct child first, second;
+	int result;
+
+	assert_int_equal(hf_keeper_watch(f->keeper, "instances/room", on_seen, &seen, &watch), 0);
+	wait_promptly(f, &seen, "");
+	first = spawn(f, work_hold, &one, &result);
+	second = spawn(f, work_hold, &two, &result);
+	wait_promptly(f, &seen, "room-1=1 room-2=2 ");
+	kill_hard(first);
+	wait_promptly(f, &seen, "room-2=2 ");
+	kill_hard(second);
+	wait_promptly(f, &seen, "");
+
+	/* The dead one's place is taken again, and the taker's death shows as well. */
+	first = spawn(f, work_hold, &one, &result);
+	assert_int_equal(result, 0);
+	wait_promptly(f, &seen, "room-1=1 ");
+	kill_hard(first);
+	wait_promptly(f, &seen, "");
+}
+
+static void test_a_watch_survives_the_removal_of_its_folder(void **state)
+{
+	struct fixture *f = *state;
+	struct hf_keeper_watch *watch;
+	struct seen seen = { 0 };
+	char folder[128];
+
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/1", "x", 1), 0);
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
+	wait_for(f, &seen, "1=x ");
+	snprintf(folder, sizeof(folder), "%s/tree/apps", f->folder);
+	nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	wait_for(f, &seen, "");
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/2", "y", 1), 0);
+	wait_for(f, &seen, "2=y ");
+}
+
+static void test_strangers_in_the_folder_are_no_entries(void **state)
+{
+	struct fixture *f = *state;
+	struct hf_keeper_watch *watch;
+	struct seen seen = { 0 };
+	char path[128];
+	FILE *file;
+
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/1", "x", 1), 0);
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/sub/2", "x", 1), 0);
+	snprintf(path, sizeof(path), "%s/tree/apps/bad name", f->folder);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fclose(file);
+	snprintf(path, sizeof(path), "%s/tree/apps/huge", f->folder);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(ftruncate(fileno(file), HF_KEEPER_VALUE_MAX + 1), 0);
+	fclose(file);
+	snprintf(path, sizeof(path), "%s/tree/apps/pipe", f->folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	snprintf(path, sizeof(path), "%s/tree/apps/link", f->folder);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
+	wait_for(f, &seen, "1=x ");
+	assert_int_equal(get_error(f->keeper, "apps/huge"), -EMSGSIZE);
+	assert_int_equal(get_error(f->keeper, "apps/link"), -ELOOP);
+	assert_int_equal(get_error(f->keeper, "apps/pipe"), -ENOENT);
+}
+
+struct self_unwatch {
+	struct hf_keeper_watch *watch;
+	unsigned calls;
+};
+
+static void on_seen_unwatch(const struct hf_keeper_entry *entries, size_t count, void *ctx)
+{
+	struct self_unwatch *self = ctx;
+
+	self->calls++;
+	hf_keeper_unwatch(self->watch);
+}
+
+static void test_a_watch_may_be_ended_inside_its_own_callback(void **state)
+{
+	struct fixture *f = *state;
+	struct self_unwatch self = { 0 };
+	struct hf_keeper_watch *watch;
+	struct seen seen = { 0 };
+
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen_unwatch, &self, &self.watch),
+			 0);
+	wait_for(f, &seen, "");
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/1", "x", 1), 0);
+	wait_for(f, &seen, "1=x ");
+	assert_int_equal(self.calls, 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_a_watch_tells_of_an_empty_folder_from_the_loop),
+		TEST(test_a_watch_sees_additions_changes_and_removals_sorted),
+		TEST(test_several_changes_of_one_turn_are_told_once),
+		TEST(test_a_watch_sees_a_killed_owner_leave_at_once),
+		TEST(test_a_watch_survives_the_removal_of_its_folder),
+		TEST(test_strangers_in_the_folder_are_no_entries),
+		TEST(test_a_watch_may_be_ended_inside_its_own_callback),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
