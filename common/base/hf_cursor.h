@@ -117,7 +117,11 @@ static inline void hf_writer_bytes(struct hf_writer *w, const void *data, size_t
 
 static inline void hf_writer_u8(struct hf_writer *w, uint8_t value)
 {
-	hf_writer_bytes(w, &value, 1);
+	if (w->failed || w->pos == w->end) {
+		w->failed = true;
+		return;
+	}
+	*w->pos++ = value;
 }
 
 static inline void hf_writer_uint(struct hf_writer *w, uint64_t value, unsigned bytes)

@@ -203,7 +203,7 @@ void api_send_batch(struct call *call)
 	struct json_walk walk;
 	struct problem problem;
 	struct batch *batch;
-	size_t count;
+	size_t count = 0;
 
 	if (hf_http_exchange_header(call->exchange, "idempotency-key").data != NULL) {
 		problem_set(&problem, 400, "UNSUPPORTED", "Idempotency-Key", NULL,

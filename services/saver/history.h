@@ -1,6 +1,6 @@
 /* services/saver/history.h - what became of recent messages, for Saver.MessageState. Pure.
  *
- * One record of 72 bytes per message, whatever its number of registrations; the oldest leaves when
+ * One record of 80 bytes per message, whatever its number of registrations; the oldest leaves when
  * the table is full. It is this process's memory only: a restart forgets it, and a message of many
  * registrations is known to several savers, which the asker sums up. */
 #ifndef SAVER_HISTORY_H
@@ -29,6 +29,8 @@ struct saver_history_record {
 	uint32_t counts[SAVER_PURGED]; /* purged ones count as dropped */
 	uint8_t class;
 };
+
+_Static_assert(sizeof(struct saver_history_record) == 80, "as promised above");
 
 struct saver_history {
 	struct hf_slab slab;

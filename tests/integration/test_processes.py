@@ -18,7 +18,7 @@ def run(role, *arguments):
 def test_help_and_version_are_answered(role):
     done = run(role, "--help")
     assert done.returncode == 0
-    for word in ("SIGTERM", "keeper.backend", "rpc.bind", "-c"):
+    for word in ("TERM", "keeper.backend", "rpc.bind", "-c"):
         assert word in done.stdout, word
     assert run(role, "-V").returncode == 0
 

@@ -78,12 +78,25 @@ def test_a_full_redis_refuses_by_name_and_keeps_what_it_has(cluster, app):
     assert [push.payload for push in phone.pushes(2)] == [b'"before"', b'"after"']
 
 
-def test_a_redis_that_does_not_sync_each_write_is_told(cluster, app):
+def test_a_redis_that_does_not_sync_each_write_is_told(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
     cluster.redis.call("CONFIG", "SET", "appendfsync", "everysec")
-    cluster.saver.kill()
-    cluster.saver.restart()
+    cluster.start(settings={"saver": {"redis__require": "memory"}})
     assert app.send("x", "reg-1").json["durability"] == "memory"
-    assert b"appendfsync" in cluster.saver.admin("GET", "/readyz?verbose").body
+
+
+def test_a_redis_weaker_than_required_is_refused_and_readyz_says_why(new_cluster):
+    cluster = new_cluster
+    cluster.redis.call("CONFIG", "SET", "appendfsync", "everysec")
+    saver = cluster.add("saver")
+
+    def says_why():
+        instance = saver.instance()
+        return instance and b"appendfsync" in saver.admin("GET", "/readyz").body
+    wait_until(says_why)
+    cluster.redis.call("CONFIG", "SET", "appendfsync", "always")
+    saver.wait_ready()
 
 
 def login_and_read(cluster, app, registration, device):

@@ -103,7 +103,7 @@ static struct hf_instance instance_of(const char *id, uint32_t number, const cha
 					.since_ms = 1769860798412 };
 
 	snprintf(instance.id, sizeof(instance.id), "%s", id);
-	snprintf(instance.rpc, sizeof(instance.rpc), "%s", rpc);
+	snprintf(instance.rpc, sizeof(instance.rpc), "%.*s", HF_ADDRESS_MAX - 1, rpc);
 	snprintf(instance.admin, sizeof(instance.admin), "127.0.0.1:1");
 	snprintf(instance.zone, sizeof(instance.zone), "default");
 	return instance;

@@ -1,0 +1,477 @@
+/* tests/unit/test_center_request.c - promises of the check of send requests
+ * (services/center/request.h), and of the JSON walk under it (json.h). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "hf_wire.h"
+#include "json.h"
+#include "request.h"
+
+#define PAYLOAD_MAX 4096
+
+struct fixture {
+	struct hf_arena arena;
+	struct request request;
+	struct problem problem;
+	char *text; /* exact-size copy of what was parsed */
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	hf_arena_init(&f->arena, 8u << 20, 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	hf_arena_deinit(&f->arena);
+	free(f->text);
+	free(f);
+	return 0;
+}
+
+static int parse(struct fixture *f, const char *text)
+{
+	size_t len = strlen(text);
+
+	hf_arena_reset(&f->arena);
+	free(f->text);
+	f->text = malloc(len > 0 ? len : 1);
+	assert_non_null(f->text);
+	memcpy(f->text, text, len);
+	memset(&f->request, 0xee, sizeof(f->request));
+	return request_parse(hf_bytes_of(f->text, len), PAYLOAD_MAX, &f->arena, &f->request,
+			     &f->problem);
+}
+
+/* A request to one registration with these members of message and, after it, of the whole. */
+static int parse_with(struct fixture *f, const char *message, const char *rest)
+{
+	char text[4096];
+
+	snprintf(text, sizeof(text),
+		 "{\"audience\":{\"registration_id\":[\"r1\"]},\"message\":{%s}%s}", message, rest);
+	return parse(f, text);
+}
+
+static void assert_refused(struct fixture *f, int result, unsigned code, const char *reason,
+			   const char *field)
+{
+	assert_int_equal(result, -22);
+	assert_string_equal(f->problem.reason, reason);
+	assert_int_equal(f->problem.code, code);
+	assert_string_equal(f->problem.field, field);
+}
+
+static void assert_payload(struct fixture *f, uint8_t kind, const char *payload)
+{
+	assert_int_equal(f->request.payload_kind, kind);
+	assert_true(hf_bytes_equal(f->request.payload, hf_bytes_of_string(payload)));
+}
+
+static void test_a_plain_message_gets_the_defaults(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_with(f, "\"data\":{\"order\":17}", ""), 0);
+	assert_int_equal(f->request.target_count, 1);
+	assert_true(hf_bytes_equal(f->request.targets[0], HF_BYTES_LITERAL("r1")));
+	assert_payload(f, HF_WIRE_PAYLOAD_JSON, "{\"order\":17}");
+	assert_int_equal(f->request.class, REQUEST_STORED);
+	assert_int_equal(f->request.ttl_ms, 86400000);
+	assert_int_equal(f->request.wait, REQUEST_WAIT_NONE);
+	assert_int_equal(f->request.wait_ms, 3000);
+	assert_false(f->request.validate_only);
+	assert_string_equal(f->request.cid, "");
+	assert_string_equal(f->request.label, "");
+}
+
+static void test_data_travels_exactly_as_it_was_written(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_with(f, "\"data\" :  [ 1.10, 123456789012345678901, \"\\u00e4\" ] ",
+				    ""),
+			 0);
+	assert_payload(f, HF_WIRE_PAYLOAD_JSON, "[ 1.10, 123456789012345678901, \"\\u00e4\" ]");
+	assert_int_equal(parse_with(f, "\"da\\u0074a\":1", ""), 0);
+	assert_payload(f, HF_WIRE_PAYLOAD_JSON, "1");
+	assert_int_equal(parse_with(f, "\"data\":null", ""), 0);
+	assert_payload(f, HF_WIRE_PAYLOAD_JSON, "null");
+	assert_int_equal(parse_with(f, "\"data\":{\"message\":{\"data\":2}}", ""), 0);
+	assert_payload(f, HF_WIRE_PAYLOAD_JSON, "{\"message\":{\"data\":2}}");
+}
+
+static void test_bytes_come_as_base64(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_with(f, "\"data_b64\":\"aGVsbG8=\"", ""), 0);
+	assert_payload(f, HF_WIRE_PAYLOAD_BYTES, "hello");
+	assert_int_equal(parse_with(f, "\"data_b64\":\"\"", ""), 0);
+	assert_int_equal(f->request.payload.len, 0);
+	assert_refused(f, parse_with(f, "\"data_b64\":\"aGVsbG8\"", ""), 400, "BAD_VALUE",
+		       "message.data_b64");
+	assert_refused(f, parse_with(f, "\"data_b64\":17", ""), 400, "BAD_VALUE",
+		       "message.data_b64");
+	assert_refused(f, parse_with(f, "\"data\":1,\"data_b64\":\"\"", ""), 400,
+		       "CONFLICTING_FIELDS", "message.data_b64");
+}
+
+static void test_a_notification_makes_an_envelope(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_with(f, "\"notification\":{\"title\":\"Hi\",\"image\":null}", ""),
+			 0);
+	assert_payload(f, HF_WIRE_PAYLOAD_ENVELOPE,
+		       "{\"notification\":{\"title\":\"Hi\",\"image\":null}}");
+	assert_int_equal(parse_with(f, "\"notification\":{\"title\":\"Hi\"},\"data\":7", ""), 0);
+	assert_payload(f, HF_WIRE_PAYLOAD_ENVELOPE,
+		       "{\"data\":7,\"notification\":{\"title\":\"Hi\"}}");
+	assert_refused(f, parse_with(f, "\"notification\":{\"titel\":\"Hi\"}", ""), 400,
+		       "UNKNOWN_FIELD", "message.notification.titel");
+	assert_refused(f, parse_with(f, "\"notification\":{\"title\":1}", ""), 400, "BAD_VALUE",
+		       "message.notification");
+}
+
+static void test_payloads_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	char text[PAYLOAD_MAX + 256];
+	int head = snprintf(text, sizeof(text),
+			    "{\"audience\":{\"registration_id\":[\"r1\"]},"
+			    "\"message\":{\"data\":\"");
+
+	memset(text + head, 'x', PAYLOAD_MAX - 2);
+	strcpy(text + head + PAYLOAD_MAX - 2, "\"}}");
+	assert_int_equal(parse(f, text), 0);
+	assert_int_equal(f->request.payload.len, PAYLOAD_MAX);
+	memset(text + head, 'x', PAYLOAD_MAX - 1);
+	strcpy(text + head + PAYLOAD_MAX - 1, "\"}}");
+	assert_refused(f, parse(f, text), 413, "PAYLOAD_TOO_LARGE", "message");
+}
+
+static void test_ttl_is_seconds_or_has_a_unit(void **state)
+{
+	static const struct {
+		const char *ttl;
+		uint64_t ms;
+	} good[] = { { "1", 1000 },         { "2419200", 2419200000 },
+		     { "\"15m\"", 900000 }, { "\"28d\"", 2419200000 },
+		     { "\"90\"", 90000 },   { "60.0", 60000 },
+		     { "null", 86400000 } };
+	static const struct {
+		const char *ttl, *reason;
+	} bad[] = {
+		{ "-1", "TTL_OUT_OF_RANGE" },    { "2419201", "TTL_OUT_OF_RANGE" },
+		{ "1e300", "TTL_OUT_OF_RANGE" }, { "\"29d\"", "TTL_OUT_OF_RANGE" },
+		{ "1.5", "BAD_DURATION" },       { "\"soon\"", "BAD_DURATION" },
+		{ "true", "BAD_DURATION" },      { "[1]", "BAD_DURATION" },
+		{ "\"-1s\"", "BAD_DURATION" },
+	};
+	struct fixture *f = *state;
+	char message[128];
+
+	for (size_t i = 0; i < HF_ARRAY_LEN(good); i++) {
+		snprintf(message, sizeof(message), "\"data\":1,\"ttl\":%s", good[i].ttl);
+		assert_int_equal(parse_with(f, message, ""), 0);
+		assert_int_equal(f->request.ttl_ms, good[i].ms);
+	}
+	for (size_t i = 0; i < HF_ARRAY_LEN(bad); i++) {
+		snprintf(message, sizeof(message), "\"data\":1,\"ttl\":%s", bad[i].ttl);
+		assert_refused(f, parse_with(f, message, ""), 400, bad[i].reason, "message.ttl");
+	}
+}
+
+static void test_qos_ttl_and_durable_make_the_class(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_with(f, "\"data\":1,\"qos\":0", ""), 0);
+	assert_int_equal(f->request.class, REQUEST_TRANSIENT);
+	assert_int_equal(f->request.ttl_ms, 0);
+	assert_int_equal(parse_with(f, "\"data\":1,\"qos\":1,\"ttl\":0", ""), 0);
+	assert_int_equal(f->request.class, REQUEST_TRANSIENT);
+	assert_int_equal(parse_with(f, "\"data\":1,\"durable\":true", ""), 0);
+	assert_int_equal(f->request.class, REQUEST_DURABLE);
+	assert_refused(f, parse_with(f, "\"data\":1,\"qos\":0,\"ttl\":60", ""), 400,
+		       "CONFLICTING_FIELDS", "message.ttl");
+	assert_refused(f, parse_with(f, "\"data\":1,\"durable\":true,\"ttl\":0", ""), 400,
+		       "CONFLICTING_FIELDS", "message.durable");
+	assert_refused(f, parse_with(f, "\"data\":1,\"qos\":2", ""), 400, "BAD_QOS", "message.qos");
+	assert_refused(f, parse_with(f, "\"data\":1,\"durable\":1", ""), 400, "BAD_VALUE",
+		       "message.durable");
+}
+
+static void test_audiences_are_registrations_each_once(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(
+		parse(f, "{\"audience\":{\"registration_id\":[\"b\",\"a\",\"b\",\"aa\",\"a\"],"
+			 "\"tag\":[]},\"message\":{\"data\":1}}"),
+		0);
+	assert_int_equal(f->request.target_count, 3);
+	assert_true(hf_bytes_equal(f->request.targets[0], HF_BYTES_LITERAL("a")));
+	assert_true(hf_bytes_equal(f->request.targets[1], HF_BYTES_LITERAL("aa")));
+	assert_true(hf_bytes_equal(f->request.targets[2], HF_BYTES_LITERAL("b")));
+}
+
+static void test_bad_audiences_are_refused_by_name(void **state)
+{
+	static const struct {
+		const char *audience, *reason, *field;
+	} cases[] = {
+		{ "null", "MISSING_FIELD", "audience" },
+		{ "{}", "BAD_AUDIENCE", "audience" },
+		{ "[]", "BAD_AUDIENCE", "audience" },
+		{ "\"some\"", "BAD_AUDIENCE", "audience" },
+		{ "\"all\"", "UNSUPPORTED", "audience" },
+		{ "{\"registration_id\":[]}", "BAD_AUDIENCE", "audience" },
+		{ "{\"registration_id\":\"r1\"}", "BAD_AUDIENCE", "audience.registration_id" },
+		{ "{\"registration_id\":[1]}", "BAD_AUDIENCE", "audience.registration_id" },
+		{ "{\"registration_id\":[\"\"]}", "BAD_AUDIENCE", "audience.registration_id" },
+		{ "{\"registration_id\":[\"a\\u0001\"]}", "BAD_AUDIENCE",
+		  "audience.registration_id" },
+		{ "{\"registration_id\":[\"0123456789012345678901234567890123456789"
+		  "0123456789012345678901234\"]}",
+		  "BAD_AUDIENCE", "audience.registration_id" },
+		{ "{\"registration_id\":[\"r\"],\"user_id\":[\"u\"]}", "UNSUPPORTED",
+		  "audience.user_id" },
+		{ "{\"tag_and\":[\"vip\"]}", "UNSUPPORTED", "audience.tag_and" },
+		{ "{\"registration_ids\":[\"r\"]}", "UNKNOWN_FIELD", "audience.registration_ids" },
+	};
+	struct fixture *f = *state;
+	char text[512];
+
+	for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
+		snprintf(text, sizeof(text), "{\"audience\":%s,\"message\":{\"data\":1}}",
+			 cases[i].audience);
+		assert_refused(f, parse(f, text), 400, cases[i].reason, cases[i].field);
+	}
+}
+
+static void test_a_thousand_registrations_are_the_most(void **state)
+{
+	struct fixture *f = *state;
+	static char text[20000];
+	size_t len;
+
+	for (unsigned count = 1000; count <= 1001; count++) {
+		len = (size_t)sprintf(text, "{\"message\":{\"data\":1},\"audience\":{"
+					    "\"registration_id\":[\"r0\"");
+		for (unsigned i = 1; i < count; i++)
+			len += (size_t)sprintf(text + len, ",\"r%u\"", i);
+		strcpy(text + len, "]}}");
+		if (count == 1000) {
+			assert_int_equal(parse(f, text), 0);
+			assert_int_equal(f->request.target_count, 1000);
+		} else {
+			assert_refused(f, parse(f, text), 400, "TOO_MANY_TARGETS",
+				       "audience.registration_id");
+		}
+	}
+}
+
+static void test_nothing_is_ignored(void **state)
+{
+	static const struct {
+		const char *message, *rest, *reason, *field;
+	} cases[] = {
+		{ "\"data\":1,\"sound\":1", "", "UNKNOWN_FIELD", "message.sound" },
+		{ "\"data\":1", ",\"foo\":1", "UNKNOWN_FIELD", "foo" },
+		{ "\"data\":1", ",\"options\":{\"speed\":1}", "UNKNOWN_FIELD", "options.speed" },
+		{ "\"data\":1", ",\"platform\":[\"ios\"]", "UNSUPPORTED", "platform" },
+		{ "\"data\":1,\"collapse_key\":\"k\"", "", "UNSUPPORTED", "message.collapse_key" },
+		{ "\"data\":1,\"collapse_key\":\"\"", "", "BAD_COLLAPSE_KEY",
+		  "message.collapse_key" },
+		{ "\"data\":1,\"priority\":\"high\"", "", "UNSUPPORTED", "message.priority" },
+		{ "\"data\":1,\"priority\":\"urgent\"", "", "BAD_VALUE", "message.priority" },
+		{ "\"data\":1", ",\"options\":{\"send_at\":1800000000}", "UNSUPPORTED",
+		  "options.send_at" },
+		{ "\"data\":1", ",\"options\":{\"pace\":{\"duration\":\"1m\"}}", "UNSUPPORTED",
+		  "options.pace" },
+		{ "\"data\":1", ",\"options\":{\"replaces\":\"x\"}", "UNSUPPORTED",
+		  "options.replaces" },
+		{ "\"data\":1", ",\"options\":{\"receipts\":{\"events\":[]}}", "UNSUPPORTED",
+		  "options.receipts" },
+		{ "\"data\":1", ",\"options\":{\"exclude_registration_id\":[\"a\"]}", "UNSUPPORTED",
+		  "options.exclude_registration_id" },
+		{ "\"data\":1", ",\"options\":[]", "BAD_VALUE", "options" },
+		{ "", "", "MISSING_FIELD", "message.data" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++)
+		assert_refused(f, parse_with(f, cases[i].message, cases[i].rest), 400,
+			       cases[i].reason, cases[i].field);
+	/* What says "not this" is no wish. */
+	assert_int_equal(
+		parse_with(f, "\"data\":1,\"priority\":\"normal\",\"collapse_key\":null",
+			   ",\"platform\":[],\"options\":{\"send_at\":null,\"replaces\":null,"
+			   "\"exclude_registration_id\":[]}"),
+		0);
+}
+
+static void test_waits_are_bounded_and_make_sense(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_with(f, "\"data\":1",
+				    ",\"options\":{\"wait\":\"acked\",\"wait_timeout\":\"30s\"}"),
+			 0);
+	assert_int_equal(f->request.wait, REQUEST_WAIT_ACKED);
+	assert_int_equal(f->request.wait_ms, 30000);
+	assert_refused(f, parse_with(f, "\"data\":1", ",\"options\":{\"wait_timeout\":31}"), 400,
+		       "BAD_DURATION", "options.wait_timeout");
+	assert_refused(f, parse_with(f, "\"data\":1", ",\"options\":{\"wait\":\"seen\"}"), 400,
+		       "BAD_VALUE", "options.wait");
+	assert_refused(f,
+		       parse_with(f, "\"data\":1,\"ttl\":0", ",\"options\":{\"wait\":\"acked\"}"),
+		       400, "CONFLICTING_FIELDS", "options.wait");
+}
+
+static void test_labels_and_keys_have_their_alphabets(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(parse_with(f, "\"data\":1,\"label\":\"order_ship-1.~%\"",
+				    ",\"cid\":\"a/b:c\""),
+			 0);
+	assert_string_equal(f->request.label, "order_ship-1.~%");
+	assert_string_equal(f->request.cid, "a/b:c");
+	assert_refused(f, parse_with(f, "\"data\":1,\"label\":\"a b\"", ""), 400, "BAD_LABEL",
+		       "message.label");
+	assert_refused(f, parse_with(f, "\"data\":1,\"label\":\"\"", ""), 400, "BAD_LABEL",
+		       "message.label");
+	assert_refused(f, parse_with(f, "\"data\":1,\"label\":7", ""), 400, "BAD_LABEL",
+		       "message.label");
+	assert_refused(f, parse_with(f, "\"data\":1", ",\"cid\":\"a b\""), 400,
+		       "BAD_IDEMPOTENCY_KEY", "cid");
+	assert_refused(f, parse_with(f, "\"data\":1", ",\"cid\":\"\""), 400, "BAD_IDEMPOTENCY_KEY",
+		       "cid");
+}
+
+static void test_broken_json_is_refused(void **state)
+{
+	static const char *const cases[] = {
+		"",
+		"{",
+		"[]",
+		"null",
+		"{\"audience\":1,\"audience\":2}",
+		"{\"a\":1} x",
+		"{\"a\":\"\xff\"}",
+		"{\"a\":\"\\u0000\"}",
+		"{'a':1}",
+		"{\"a\":1e999}",
+		"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++)
+		assert_refused(f, parse(f, cases[i]), 400, "BAD_JSON", "");
+}
+
+static void test_nesting_is_bounded_before_it_is_parsed(void **state)
+{
+	struct fixture *f = *state;
+	char data[256];
+
+	for (unsigned depth = 30; depth <= 31; depth++) { /* two levels are around it */
+		size_t len = (size_t)sprintf(data, "\"data\":");
+
+		memset(data + len, '[', depth);
+		memset(data + len + depth, ']', depth);
+		data[len + 2 * depth] = '\0';
+		if (depth == 30)
+			assert_int_equal(parse_with(f, data, ""), 0);
+		else
+			assert_refused(f, parse_with(f, data, ""), 400, "BAD_JSON", "");
+	}
+	assert_int_equal(parse_with(f, "\"data\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[\"",
+				    ""),
+			 0);
+}
+
+static void test_the_walk_takes_a_batch_apart(void **state)
+{
+	static const char text[] =
+		" {\"messages\" : [ {\"a\":[1,{}]} , \"x,]\" ,-1.5e3], \"p\":true} ";
+	struct json_walk walk, items;
+	struct hf_bytes key, value;
+
+	assert_int_equal(json_walk_begin(&walk, hf_bytes_of_string(text), '{'), 0);
+	assert_int_equal(json_walk_next(&walk, &key, &value), 1);
+	assert_true(json_key_is(key, "messages"));
+	assert_int_equal(json_walk_begin(&items, value, '['), 0);
+	assert_int_equal(json_walk_next(&items, &key, &value), 1);
+	assert_true(hf_bytes_equal(value, HF_BYTES_LITERAL("{\"a\":[1,{}]}")));
+	assert_int_equal(json_walk_next(&items, &key, &value), 1);
+	assert_true(hf_bytes_equal(value, HF_BYTES_LITERAL("\"x,]\"")));
+	assert_int_equal(json_walk_next(&items, &key, &value), 1);
+	assert_true(hf_bytes_equal(value, HF_BYTES_LITERAL("-1.5e3")));
+	assert_int_equal(json_walk_next(&items, &key, &value), 0);
+	assert_int_equal(json_walk_next(&walk, &key, &value), 1);
+	assert_true(json_key_is(key, "p"));
+	assert_int_equal(json_walk_next(&walk, &key, &value), 0);
+}
+
+static void test_the_walk_refuses_what_is_not_well_formed(void **state)
+{
+	static const char *const cases[] = {
+		"[1 2]", "[1,,2]",      "[,1]", "[1,]",   "[",   "[\"a]",
+		"[{]",   "[{\"a\":[}]", "[1]x", "[\"a\\", "[:]",
+	};
+	struct hf_bytes key, value;
+
+	for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
+		struct json_walk walk;
+		int n = json_walk_begin(&walk, hf_bytes_of_string(cases[i]), '[');
+
+		while (n >= 0 && (n = json_walk_next(&walk, &key, &value)) == 1)
+			continue;
+		if (n != -22)
+			fail_msg("%s", cases[i]);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_a_plain_message_gets_the_defaults),
+		TEST(test_data_travels_exactly_as_it_was_written),
+		TEST(test_bytes_come_as_base64),
+		TEST(test_a_notification_makes_an_envelope),
+		TEST(test_payloads_are_bounded),
+		TEST(test_ttl_is_seconds_or_has_a_unit),
+		TEST(test_qos_ttl_and_durable_make_the_class),
+		TEST(test_audiences_are_registrations_each_once),
+		TEST(test_bad_audiences_are_refused_by_name),
+		TEST(test_a_thousand_registrations_are_the_most),
+		TEST(test_nothing_is_ignored),
+		TEST(test_waits_are_bounded_and_make_sense),
+		TEST(test_labels_and_keys_have_their_alphabets),
+		TEST(test_broken_json_is_refused),
+		TEST(test_nesting_is_bounded_before_it_is_parsed),
+		TEST(test_the_walk_takes_a_batch_apart),
+		TEST(test_the_walk_refuses_what_is_not_well_formed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
