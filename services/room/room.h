@@ -102,6 +102,8 @@ struct room {
 	uint64_t announced_load, announced_ms;
 
 	struct hf_apps *apps;
+	bool apps_changed; /* the sweep looks for sessions of apps that were switched off */
+	uint32_t apps_pos;
 	struct hf_peers *registers, *savers, *rooms;
 	struct index_state *index;
 	struct acks_state *acks;
@@ -205,6 +207,7 @@ void rpc_init(struct room *room);
 /* sweep.c */
 void sweep_start(struct room *room);
 void sweep_stop(struct room *room);
+void sweep_apps(struct hf_apps *apps, void *room); /* they have changed */
 
 /* drain.c */
 void drain_start(struct room *room);

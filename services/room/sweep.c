@@ -10,6 +10,7 @@
 #define SWEEP_STEPS_MIN 512u  /* records a tick at least: a small room is seen whole every tick */
 #define LINGER_MS       2000u /* for the client's FIN after our BYE */
 #define ANNOUNCE_MS     3000u
+#define APP_STEPS       10000u /* sessions a tick */
 
 static void expire(struct room *room)
 {
@@ -92,6 +93,37 @@ static void sweep(struct room *room)
 	}
 }
 
+/* After a change of the apps: sessions of one that was switched off end, a share of all each tick.
+ */
+static void check_apps(struct room *room)
+{
+	uint32_t left = APP_STEPS;
+
+	while (room->apps_changed && left > 0) {
+		uint32_t from = room->apps_pos;
+		struct session *session =
+			room_session(room, hf_slab_next(&room->sessions, &room->apps_pos, left));
+		const struct hf_app *app =
+			session == NULL ? NULL : hf_apps_get(room->apps, session->app);
+
+		left -= HF_MIN(left, room->apps_pos - from);
+		if (app != NULL && !app->enabled)
+			session_end(room, session, HF_CLOSE_APP_DISABLED,
+				    HF_BYTES_LITERAL("app disabled"));
+		if (room->apps_pos >= hf_slab_end(&room->sessions))
+			room->apps_changed = false;
+	}
+}
+
+void sweep_apps(struct hf_apps *apps, void *ctx)
+{
+	struct room *room = ctx;
+
+	(void)apps;
+	room->apps_changed = true;
+	room->apps_pos = 0;
+}
+
 /* The load goes to the keeper now and then, when it has changed by more than a twentieth. */
 static void announce_load(struct room *room)
 {
@@ -116,6 +148,7 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 	expire(room);
 	sweep(room);
 	ip_sweep(&room->ips, HF_MAX(hf_slab_end(&room->ips.entries) / 64, 64u), now_ms);
+	check_apps(room);
 	announce_load(room);
 	drain_tick(room);
 	room->tick_due_ms = now_ms + ROOM_TICK_MS;
