@@ -139,6 +139,6 @@ def test_the_document_is_served_by_routes_that_exist_and_no_other(cluster, app):
             answer = api.request(address, method.upper(), target, key=app.key("admin"))
             assert (answer.status, answer.reason) == (405, "METHOD_NOT_ALLOWED"), f"{method} {path}"
             assert answer.headers["Allow"]
-    for target in ("/", "/v1", "/v1/", "/v2/apps", "/v1/apps/7/nothing", "/v1/apps/x"):
+    for target in ("/", "/v1", "/v1/", "/v2/apps", "/v1/apps/7/nothing"):
         answer = api.request(address, "GET", target, key=app.key("admin"))
         assert answer.status in (400, 404), f"{target}: {answer}"
