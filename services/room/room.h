@@ -176,6 +176,7 @@ void index_resync(struct room *room, const uint8_t bitmap[HF_SLOTS / 8]);
 bool index_is_settled(const struct room *room); /* nothing unsent or unanswered */
 
 /* delivery.c: pages of what saver holds. */
+#define DELIVERY_FRESH_MS 10000u /* a push comes within that time of its message's id, or never */
 void delivery_login(struct room *room, struct session *session);
 /* Load more for this session if it is behind and has room for it. */
 void delivery_continue(struct room *room, struct session *session);

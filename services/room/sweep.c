@@ -34,27 +34,45 @@ static void expire(struct room *room)
 	}
 }
 
+/* Acked ids need no memory any more once no late push can bring them. */
+static bool forget_acked(struct room *room, struct session *session)
+{
+	const struct window *window = pool_at(&room->pool, session->window);
+
+	if (!(session->flags & SESSION_FRESH_PAGE))
+		return true;
+	if (window != NULL &&
+	    room_tick(room) - window->fresh_since < room_ticks_of(DELIVERY_FRESH_MS))
+		return false;
+	session->flags &= (uint8_t)~SESSION_FRESH_PAGE;
+	if (!(session->flags & SESSION_LOADING)) /* else when the page has come */
+		window_forget_acked(&room->pool, &session->window);
+	return true;
+}
+
 /* A window that stays full means a client that takes and never acks. */
 static void check_windows(struct room *room, struct connection *connection)
 {
 	struct session *session = room_session(room, connection->first_session);
 	uint32_t most = room_ticks_of(room->config->limits.ack_timeout_ms);
-	bool full = false;
+	bool settled = true;
 
 	for (; session != NULL; session = room_session(room, session->next_of_connection)) {
-		const struct window *window = pool_at(&room->pool, session->window);
+		const struct window *window;
 
+		settled &= forget_acked(room, session);
+		window = pool_at(&room->pool, session->window);
 		if (window == NULL || window->count < room->config->limits.unacked)
 			continue;
-		full = true;
+		settled = false;
 		if (room_tick(room) - window->full_since > most) {
 			connection_close(room, connection, HF_CLOSE_SLOW_CONSUMER,
 					 "pushes are not acked");
 			return;
 		}
 	}
-	if (!full)
-		connection->flags &= (uint8_t)~CONNECTION_WINDOW_FULL;
+	if (settled)
+		connection->flags &= (uint8_t)~CONNECTION_CHECK_WINDOWS;
 }
 
 static void check(struct room *room, struct connection *connection)
@@ -68,7 +86,7 @@ static void check(struct room *room, struct connection *connection)
 		connection_close(room, connection, HF_CLOSE_KEEPALIVE_TIMEOUT, "no heartbeat");
 		return;
 	}
-	if (connection->flags & CONNECTION_WINDOW_FULL)
+	if (connection->flags & CONNECTION_CHECK_WINDOWS)
 		check_windows(room, connection);
 }
 

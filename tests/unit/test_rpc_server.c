@@ -200,6 +200,34 @@ static void test_who_does_not_read_is_not_read(void **state)
 	fixture_free(f);
 }
 
+static void test_who_pings_without_reading_is_not_read(void **state)
+{
+	enum { PINGS = 4096, FLOOD = 16 << 20 };
+	struct hf_rpc_server_options limits = { .output_max = 1 << 16 };
+	static uint8_t pings[PINGS * HF_RPC_HEADER_SIZE];
+	struct fixture *f = fixture_bare();
+	struct raw raw;
+	size_t sent = 0, stuck = 0;
+
+	server_start(f, "127.0.0.1:0", &limits);
+	raw_connect_greeted(&raw, f);
+	event_del(raw.readable);
+	for (size_t i = 0; i < PINGS; i++)
+		frame_build(pings + i * HF_RPC_HEADER_SIZE, HF_RPC_PING, 1, 0, NULL, 0);
+	while (sent < FLOOD && stuck < 50) {
+		size_t at = sent % sizeof(pings);
+		ssize_t n =
+			send(raw.fd, pings + at, sizeof(pings) - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		sent += n > 0 ? (size_t)n : 0;
+		stuck = n > 0 ? 0 : stuck + 1;
+		hf_loop_turn(f->loop, false);
+	}
+	assert_true(sent < FLOOD);
+	raw_close(&raw);
+	fixture_free(f);
+}
+
 static void test_a_server_takes_only_so_many_connections(void **state)
 {
 	struct hf_rpc_server_options limits = { .connections_max = 1 };
@@ -327,6 +355,7 @@ int main(void)
 		cmocka_unit_test(test_a_bad_call_is_answered_and_the_link_goes_on),
 		cmocka_unit_test(test_a_server_cuts_a_silent_client),
 		cmocka_unit_test(test_who_does_not_read_is_not_read),
+		cmocka_unit_test(test_who_pings_without_reading_is_not_read),
 		cmocka_unit_test(test_a_server_takes_only_so_many_connections),
 		cmocka_unit_test(test_a_dead_connection_swallows_its_answers),
 		cmocka_unit_test(test_a_peer_whose_answers_pile_up_is_cut),
