@@ -249,6 +249,16 @@ static int take_body(struct hf_http_connection *connection, struct hf_bytes *ret
 	return done ? 1 : n > 0 && have > (size_t)n ? -EAGAIN : 0;
 }
 
+/* All of `in` has been looked at: what framed the chunks need not be held until the last. */
+static void drop_framing(struct hf_http_connection *connection)
+{
+	struct hf_http_body *body = &connection->body;
+
+	assert(body->raw == hf_buffer_len(&connection->in));
+	connection->in.end -= body->raw - body->len;
+	body->raw = body->len;
+}
+
 /* 1: go on, 0: wait for more input. */
 static int collect_body(struct hf_http_connection *connection)
 {
@@ -264,6 +274,8 @@ static int collect_body(struct hf_http_connection *connection)
 		refuse(connection, (unsigned)-n);
 		return 1;
 	}
+	if (n == 0)
+		drop_framing(connection);
 	charge(connection, hf_buffer_len(&connection->in));
 	if (*server->buffered > (int64_t)server->options.buffered_max) {
 		++*server->over_budget;
