@@ -574,6 +574,26 @@ static void on_write_timer(struct hf_timer *timer, void *ctx)
 	hf_http_connection_close(connection);
 }
 
+uint64_t hf_http_connection_waited_ms(const struct hf_http_connection *connection)
+{
+	const struct hf_http_server_options *options = &connection->server->options;
+	uint64_t now_ms = hf_loop_now_ms(connection->server->loop), whole_ms;
+
+	if (connection->processing || hf_buffer_len(&connection->out) > 0)
+		return 0;
+	if (connection->state == HF_HTTP_BODY)
+		whole_ms = options->body_ms;
+	else if (connection->state == HF_HTTP_HEAD)
+		whole_ms = hf_buffer_len(&connection->in) > 0 || connection->fresh
+				   ? options->header_ms
+				   : options->idle_ms;
+	else
+		return 0;
+	return now_ms + whole_ms > connection->timer.due_ms
+		       ? now_ms + whole_ms - connection->timer.due_ms
+		       : 0;
+}
+
 void hf_http_connection_drain(struct hf_http_connection *connection)
 {
 	connection->close_after = true;

@@ -245,9 +245,14 @@ static void put_back(struct refill_node *node)
 
 static void restore(struct refill_node *node)
 {
+	const struct saver *saver = node->refill->saver;
+
 	node->pos = 0;
 	node->pending = 0;
-	if (node->known_token == node->marker.token) {
+	/* The same content - unless Redis does not sync each write: then a restart or a fail-over may
+	 * have cost it the latest of them, which we still hold. */
+	if (node->known_token == node->marker.token &&
+	    saver_health_weakness(saver->health, node->number) == NULL) {
 		serve(node);
 		return;
 	}

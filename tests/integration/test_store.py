@@ -1,6 +1,7 @@
 """The store's failures: emptied, full, away, and clients that abuse it."""
 
 import json
+import shutil
 
 from harness.api import text_message
 from harness.phone import Closed
@@ -248,3 +249,25 @@ def test_one_redis_of_two_away_keeps_the_other_from_nothing(new_cluster, tmp_pat
         wait_until(lambda: sum(other.queue_length(app.id, name) for name in names) == 0, 30)
     finally:
         other.stop()
+
+
+def test_what_a_weak_redis_lost_at_its_end_comes_from_memory(new_cluster, tmp_path):
+    """A power cut under appendfsync everysec: Redis comes back, but not with its latest writes."""
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.redis.call("CONFIG", "SET", "appendfsync", "everysec")
+    cluster.redis.appendfsync = "everysec"
+    cluster.start(settings={"saver": {"redis__require": "memory", "database__delay": "60s"}})
+    assert app.send("old", "reg-1").status == 202
+    cluster.redis.pause()
+    shutil.copytree(cluster.redis.folder, tmp_path / "earlier")
+    cluster.redis.resume()
+    assert app.send("new", "reg-1").status == 202
+    cluster.redis.kill()
+    cluster.redis.empty()
+    shutil.copytree(tmp_path / "earlier", cluster.redis.folder, dirs_exist_ok=True)
+    cluster.redis.start()
+    cluster.saver.wait_ready()
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    assert [push.payload for push in phone.pushes(2)] == [b'"old"', b'"new"']
