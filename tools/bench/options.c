@@ -54,7 +54,8 @@ static const struct option table[] = {
 	{ "connrate", 'R', TYPE_NUMBER, AT(connect_rate), "1000", COMMANDS_CLIENT, "N",
 	  "connections begun a second, open loop" },
 	{ "ifaddr", 0, TYPE_LIST, AT(ifaddrs), NULL, COMMANDS_CLIENT, "IP[,..]",
-	  "source addresses: each gives 28,000 connections to one room" },
+	  "source addresses, some 14,000 connections to a room each; on the "
+	  "loopback they are chosen when not given" },
 	{ "processes", 't', TYPE_UINT, AT(processes), "0", COMMANDS_RUN, "N",
 	  "worker processes; 0: as many as descriptors demand" },
 	{ "duration", 'd', TYPE_MSEC, AT(duration_ms), "10s", COMMANDS_RUN, "TIME",

@@ -19,7 +19,6 @@ from harness.stores import MariaDB, Redis  # noqa: E402
 
 BENCH = os.path.join(BUILD, "tools", "bench")
 APP = 7
-TICK = os.sysconf("SC_CLK_TCK")
 QUIET = {"log__level": "warn"}
 
 
@@ -46,9 +45,12 @@ def cpus():
 
 
 def cpu_seconds(pid):
-    """User and system time of a process so far, in ns resolution where the kernel tells."""
-    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
-        return int(file.read().split()[0]) / 1e9
+    """User and system time of all threads of a process so far."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
 
 
 def pss_bytes(pid):
@@ -72,7 +74,7 @@ def run_json(command, timeout=120, cpu=None):
 class Rig:
     """A cluster of one process a role, unless told otherwise."""
 
-    def __init__(self, redis=True, mariadb=True):
+    def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="hf-perf-")
         self.stores = contextlib.ExitStack()
         self.redis = Redis(os.path.join(self.folder, "redis"))
