@@ -72,7 +72,7 @@ struct options {
 	double fraction, reconnect_rate;
 	bool reset;
 	/* what comes out */
-	char *out, *format;
+	char *out, *format, *stats_file;
 	struct list fail_if;
 	bool quiet;
 	uint64_t lag_limit_ms;

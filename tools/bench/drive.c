@@ -45,6 +45,36 @@ int drive_connect(struct drive *drive, const char *address,
 	return err == 0 ? 0 : 1;
 }
 
+static void on_hold_over(struct hf_timer *timer, void *ctx);
+
+/* One more call, now or when it may go. */
+static void go_on(struct drive *drive)
+{
+	if (drive->ended || (drive->end_ns != 0 && hf_clock_monotonic_ns() >= drive->end_ns))
+		return;
+	if (drive->may_issue != NULL && !drive->may_issue(drive)) {
+		drive->held++;
+		if (!hf_timer_armed(&drive->hold_timer))
+			hf_loop_arm(drive->loop, &drive->hold_timer, 1);
+		return;
+	}
+	drive->in_flight++;
+	if (!drive->issue(drive)) {
+		drive->in_flight--;
+		drive->ended = true;
+	}
+}
+
+static void on_hold_over(struct hf_timer *timer, void *ctx)
+{
+	struct drive *drive = ctx;
+	uint64_t held = drive->held;
+
+	drive->held = 0;
+	for (uint64_t i = 0; i < held; i++)
+		go_on(drive);
+}
+
 void drive_answered(struct drive *drive, bool good, uint64_t units)
 {
 	drive->in_flight--;
@@ -55,13 +85,7 @@ void drive_answered(struct drive *drive, bool good, uint64_t units)
 	} else {
 		drive->failed++;
 	}
-	if (drive->ended || (drive->end_ns != 0 && drive->last_ns >= drive->end_ns))
-		return;
-	drive->in_flight++;
-	if (!drive->issue(drive)) {
-		drive->in_flight--;
-		drive->ended = true;
-	}
+	go_on(drive);
 }
 
 int drive_run(struct drive *drive, bool (*issue)(struct drive *drive))
@@ -73,14 +97,10 @@ int drive_run(struct drive *drive, bool (*issue)(struct drive *drive))
 	drive->start_ns = hf_clock_monotonic_ns();
 	if (drive->options->seconds > 0)
 		drive->end_ns = drive->start_ns + (uint64_t)(drive->options->seconds * 1e9);
-	for (uint64_t i = 0; i < drive->options->inflight && !drive->ended; i++) {
-		drive->in_flight++;
-		if (!issue(drive)) {
-			drive->in_flight--;
-			drive->ended = true;
-		}
-	}
-	while (drive->in_flight > 0)
+	hf_timer_init(&drive->hold_timer, on_hold_over, drive);
+	for (uint64_t i = 0; i < drive->options->inflight; i++)
+		go_on(drive);
+	while (drive->in_flight > 0 || drive->held > 0)
 		hf_loop_turn(drive->loop, true);
 	seconds = (double)(drive->last_ns - drive->start_ns) / 1e9;
 	getrusage(RUSAGE_SELF, &usage);
@@ -114,7 +134,8 @@ static void usage(void)
 	fprintf(stderr, "usage: hf-drive OPERATION --address A [--other A] [--app N] [--count N] "
 			"[--prefix P] [--inflight N]\n"
 			"                [--items N] [--size BYTES] [--seconds S] [--transient 1] "
-			"[--room N --incarnation ID --salt HEX]\n\n");
+			"[--room N --incarnation ID --salt HEX]\n"
+			"                [--stats-file FILE]\n\n");
 	for (size_t i = 0; i < HF_ARRAY_LEN(operations); i++)
 		fprintf(stderr, "  %-12s %s\n", operations[i].name, operations[i].help);
 	exit(1);
@@ -157,6 +178,8 @@ static void parse(int argc, char **argv, struct drive_options *o)
 		else if (strcmp(name, "--incarnation") == 0 &&
 			 hf_id_parse(value, strlen(value), &o->incarnation) == 0)
 			continue;
+		else if (strcmp(name, "--stats-file") == 0)
+			o->stats_file = value;
 		else if (strcmp(name, "--salt") == 0)
 			o->salt = strtoull(value, NULL, 16);
 		else if (strcmp(name, "--transient") == 0)

@@ -11,7 +11,7 @@
 #include "hf_rpc_client.h"
 
 struct drive_options {
-	const char *address, *other_address, *prefix;
+	const char *address, *other_address, *prefix, *stats_file;
 	uint64_t app, count, inflight, items, size, room, incarnation, salt;
 	double seconds;
 	bool transient;
@@ -28,6 +28,10 @@ struct drive {
 	uint64_t calls, units, failed, in_flight;
 	bool ended;
 	void *state; /* of the operation */
+	/* May the next call go out? NULL: always. Asked again each millisecond while not. */
+	bool (*may_issue)(struct drive *drive);
+	uint64_t held;
+	struct hf_timer hold_timer;
 	/* One more call. False: there is no more to do. */
 	bool (*issue)(struct drive *drive);
 };

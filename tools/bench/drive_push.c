@@ -1,7 +1,11 @@
 /* push and fanout: a room through its inside door, as center drives it. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "bench.h"
 #include "drive.h"
 #include "hf_wire.h"
 #include "register.pb-c.h"
@@ -16,9 +20,33 @@ struct push {
 	uint8_t *frames, *payload; /* one frame an item */
 	size_t frame_size;
 	Hf__PushItem *items, **pointers;
-	uint64_t other_results;
+	uint64_t issued, most_open;   /* messages; how many more than were received may be sent */
+	const struct shared *clients; /* of the hf-bench that receives, or NULL */
+	uint64_t received_before;
 	bool to_all;
 };
+
+/* Without this a sender runs ahead of slow clients, which then read and ack many messages at once:
+ * cheaper than what is to be measured. */
+static bool may_issue(struct drive *drive)
+{
+	const struct push *push = drive->state;
+	uint64_t received = push->clients->stats[0].counters[COUNT_RX_MESSAGES];
+
+	return push->issued < received - push->received_before + push->most_open;
+}
+
+static const struct shared *map_clients(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	void *memory = fd < 0 ? MAP_FAILED
+			      : mmap(NULL, sizeof(struct shared) + sizeof(struct stats), PROT_READ,
+				     MAP_SHARED, fd, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return memory == MAP_FAILED ? NULL : memory;
+}
 
 static void on_found(const Hf__LookupReply *reply, void *ctx)
 {
@@ -79,8 +107,8 @@ static void on_pushed(const Hf__PushReply *reply, void *ctx)
 
 	for (size_t i = 0; reply != NULL && i < reply->n_results; i++)
 		written += reply->results[i] == HF__PUSH_RESULT__WRITTEN;
-	if (reply != NULL)
-		push->other_results += reply->n_results - written;
+	if (reply != NULL) /* what was not written will not be received */
+		push->issued -= reply->n_results - written;
 	drive_answered(drive, reply != NULL, written);
 }
 
@@ -111,6 +139,7 @@ static bool issue_push(struct drive *drive)
 		item->epochs = &push->epochs[target];
 		push->pointers[i] = item;
 	}
+	push->issued += options->items * (push->to_all ? push->found : 1);
 	request.n_items = options->items;
 	request.items = push->pointers;
 	hf__room__push(hf_rpc_to(drive->client, DRIVE_TIMEOUT_MS), &request, on_pushed, drive);
@@ -137,6 +166,14 @@ static int run(struct drive *drive, bool to_all)
 	if (find_sessions(drive, &push) ||
 	    drive_connect(drive, options->address, &hf__room__descriptor, &drive->client))
 		return 1;
+	if (options->stats_file != NULL) {
+		push.clients = map_clients(options->stats_file);
+		if (push.clients == NULL)
+			return 1;
+		push.received_before = push.clients->stats[0].counters[COUNT_RX_MESSAGES];
+		push.most_open = HF_MAX(push.found / (to_all ? 2 : 4), 1);
+		drive->may_issue = may_issue;
+	}
 	return drive_run(drive, issue_push);
 }
 

@@ -12,7 +12,7 @@ struct fill {
 	uint32_t *numbers; /* of sessions, ordered by slot */
 	uint32_t first[HF_SLOTS + 1];
 	uint32_t next_slot;
-	uint64_t epoch;
+	struct hf_id_generator epochs; /* epochs are ids of the room's node */
 };
 
 static void on_synced(const Hf__SyncReply *reply, void *ctx)
@@ -47,7 +47,7 @@ static bool issue_fill(struct drive *drive)
 			session->registration.len =
 				drive_registration(drive, fill->numbers[i], names[count]);
 			session->registration.data = (uint8_t *)names[count];
-			session->epoch = ++fill->epoch;
+			session->epoch = hf_id_next(&fill->epochs, hf_loop_wall_ms(drive->loop));
 			session->session = 1u << 24 | (fill->numbers[i] + 1);
 			session_pointers[count] = session;
 			slot->n_sessions++;
@@ -88,8 +88,7 @@ int drive_fill(struct drive *drive)
 	}
 	for (uint32_t i = 0; i < options->count; i++)
 		fill->numbers[at[slots[i]]++] = i;
-	/* Young enough to be of this room's present life: epochs are ids of its node. */
-	fill->epoch = options->incarnation + (1ull << 22);
+	hf_id_generator_init(&fill->epochs, (uint32_t)options->room);
 	drive->state = fill;
 	if (drive_connect(drive, options->address, &hf__register__descriptor, &drive->client))
 		return 1;

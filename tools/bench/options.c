@@ -102,6 +102,8 @@ static const struct option table[] = {
 	  "the run is invalid when the workers' own p99 lag is above this" },
 	{ "format", 0, TYPE_STRING, AT(format), "text", COMMAND_REPORT, "text|json|html",
 	  "what to print" },
+	{ "stats-file", 0, TYPE_STRING, AT(stats_file), NULL, COMMANDS_RUN, "FILE",
+	  "keep the live counters in FILE, for a program that maps it" },
 	{ "quiet", 0, TYPE_FLAG, AT(quiet), NULL, COMMANDS_RUN, NULL, "no progress lines" },
 };
 

@@ -1,5 +1,6 @@
 /* The first process: starts the workers, prints a line each second, sums, and judges the run. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -309,6 +310,21 @@ static void judge(struct run *run)
 			       (unsigned long long)run->seconds_seen);
 }
 
+static void *map_shared(const struct options *options, size_t size)
+{
+	void *memory = MAP_FAILED;
+	int fd;
+
+	if (options->stats_file == NULL)
+		return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	fd = open(options->stats_file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
+		memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	return memory;
+}
+
 /* Exact, as the clocks of two runs on one machine are compared through it. */
 static int64_t wall_offset_ns(void)
 {
@@ -345,12 +361,12 @@ int supervise(const struct options *options)
 		err = targets_open(options, &run.targets);
 	if (err != EXIT_DONE)
 		return err;
-	run.shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	run.shared = map_shared(options, size);
 	run.result.options = options;
 	run.result.total = calloc(1, sizeof(struct stats));
 	run.before = calloc(1, sizeof(struct stats));
 	if (run.shared == MAP_FAILED || run.result.total == NULL || run.before == NULL) {
-		fprintf(stderr, "hf-bench: out of memory\n");
+		fprintf(stderr, "hf-bench: no memory for the counters\n");
 		return EXIT_INVALID;
 	}
 	sigaction(SIGINT, &action, NULL);
