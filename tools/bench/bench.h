@@ -191,7 +191,9 @@ struct targets {
 	char **tokens; /* --token-file, by client number from --startnumber */
 	char *api_key; /* ID.SECRET */
 };
+/* An exit code; what was said is to be freed by _close(), also after an error. */
 int targets_open(const struct options *options, struct targets *ret);
+void targets_close(struct targets *targets);
 /* "prefix17"; returns its length. */
 size_t targets_registration(const struct options *options, uint64_t number,
 			    char ret[HF_REGISTRATION_MAX + 1]);

@@ -9,6 +9,18 @@
 
 #define NODE 1023 /* of the ids made here: no process of the cluster gets it */
 
+void *drive_alloc(struct drive *drive, size_t count, size_t size)
+{
+	void *block = calloc(count, size);
+
+	if (block == NULL || drive->block_count == HF_ARRAY_LEN(drive->blocks)) {
+		fprintf(stderr, "hf-drive: out of memory\n");
+		exit(1);
+	}
+	drive->blocks[drive->block_count++] = block;
+	return block;
+}
+
 uint64_t drive_random(struct drive *drive)
 {
 	drive->random ^= drive->random >> 12;
@@ -217,6 +229,8 @@ int main(int argc, char **argv)
 		if (strcmp(operations[i].name, argv[1]) == 0) {
 			code = operations[i].run(&drive);
 			hf_rpc_client_free(drive.client);
+			while (drive.block_count > 0)
+				free(drive.blocks[--drive.block_count]);
 			hf_metrics_free(drive.metrics);
 			hf_loop_free(drive.loop);
 			return code;

@@ -27,7 +27,9 @@ struct drive {
 	uint64_t start_ns, end_ns, last_ns;
 	uint64_t calls, units, failed, in_flight;
 	bool ended;
-	void *state; /* of the operation */
+	void *state;      /* of the operation */
+	void *blocks[16]; /* of drive_alloc() */
+	size_t block_count;
 	/* May the next call go out? NULL: always. Asked again each millisecond while not. */
 	bool (*may_issue)(struct drive *drive);
 	uint64_t held;
@@ -38,6 +40,8 @@ struct drive {
 
 #define DRIVE_TIMEOUT_MS 10000
 
+/* Zeroed; lives until the end. Ends the program when there is none. */
+void *drive_alloc(struct drive *drive, size_t count, size_t size);
 uint64_t drive_random(struct drive *drive);
 size_t drive_registration(const struct drive *drive, uint64_t number,
 			  char ret[HF_REGISTRATION_MAX + 1]);

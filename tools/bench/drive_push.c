@@ -1,7 +1,6 @@
 /* push and fanout: a room through its inside door, as center drives it. */
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -152,15 +151,13 @@ static int run(struct drive *drive, bool to_all)
 	struct push push = { .to_all = to_all,
 			     .frame_size = options->size + HF_WIRE_PUSH_OVERHEAD };
 
-	push.sessions = calloc(options->count, sizeof(*push.sessions));
-	push.epochs = calloc(options->count, sizeof(*push.epochs));
-	push.payload = calloc(1, options->size + 1);
-	push.frames = calloc(options->items, push.frame_size);
-	push.items = calloc(options->items, sizeof(*push.items));
-	push.pointers = calloc(options->items, sizeof(*push.pointers));
-	if (push.sessions == NULL || push.epochs == NULL || push.payload == NULL ||
-	    push.frames == NULL || push.items == NULL || push.pointers == NULL ||
-	    options->other_address == NULL)
+	push.sessions = drive_alloc(drive, options->count, sizeof(*push.sessions));
+	push.epochs = drive_alloc(drive, options->count, sizeof(*push.epochs));
+	push.payload = drive_alloc(drive, 1, options->size + 1);
+	push.frames = drive_alloc(drive, options->items, push.frame_size);
+	push.items = drive_alloc(drive, options->items, sizeof(*push.items));
+	push.pointers = drive_alloc(drive, options->items, sizeof(*push.pointers));
+	if (options->other_address == NULL)
 		return 1;
 	drive->state = &push;
 	if (find_sessions(drive, &push) ||

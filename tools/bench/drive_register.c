@@ -1,6 +1,5 @@
 /* fill: a million sessions that no room holds. lookup: where are they? */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "drive.h"
 #include "hf_hash.h"
@@ -66,16 +65,12 @@ static bool issue_fill(struct drive *drive)
 int drive_fill(struct drive *drive)
 {
 	const struct drive_options *options = drive->options;
-	struct fill *fill = calloc(1, sizeof(*fill));
-	uint16_t *slots = calloc(options->count, sizeof(*slots));
+	struct fill *fill = drive_alloc(drive, 1, sizeof(*fill));
+	uint16_t *slots = drive_alloc(drive, options->count, sizeof(*slots));
 	uint32_t at[HF_SLOTS];
 	char name[HF_REGISTRATION_MAX + 1];
 
-	if (fill == NULL || slots == NULL)
-		return 1;
-	fill->numbers = calloc(options->count, sizeof(*fill->numbers));
-	if (fill->numbers == NULL)
-		return 1;
+	fill->numbers = drive_alloc(drive, options->count, sizeof(*fill->numbers));
 	for (uint32_t i = 0; i < options->count; i++) {
 		size_t len = drive_registration(drive, i, name);
 

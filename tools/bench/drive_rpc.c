@@ -1,7 +1,6 @@
 /* echo: the RPC layer alone, between two processes of ours. store: saver and its Redis. */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "drive.h"
 #include "hf_rpc_server.h"
@@ -113,8 +112,8 @@ static bool issue_store(struct drive *drive)
 int drive_store(struct drive *drive)
 {
 	const struct drive_options *options = drive->options;
-	struct store store = { .frame = malloc(options->size + 64) };
-	uint8_t *payload = calloc(1, options->size + 1);
+	struct store store = { .frame = drive_alloc(drive, 1, options->size + 64) };
+	uint8_t *payload = drive_alloc(drive, 1, options->size + 1);
 	struct hf_wire_push push = { .message_id = 1,
 				     .app = (uint32_t)options->app,
 				     .kind = HF_WIRE_PAYLOAD_BYTES,
@@ -122,12 +121,9 @@ int drive_store(struct drive *drive)
 				     .payload = { payload, options->size } };
 	ssize_t len;
 
-	store.items = calloc(options->items, sizeof(*store.items));
-	store.pointers = calloc(options->items, sizeof(*store.pointers));
-	store.registrations = calloc(options->items, sizeof(*store.registrations));
-	if (store.frame == NULL || payload == NULL || store.items == NULL ||
-	    store.pointers == NULL || store.registrations == NULL)
-		return 1;
+	store.items = drive_alloc(drive, options->items, sizeof(*store.items));
+	store.pointers = drive_alloc(drive, options->items, sizeof(*store.pointers));
+	store.registrations = drive_alloc(drive, options->items, sizeof(*store.registrations));
 	len = hf_wire_encode_push(&push, store.frame, options->size + 64);
 	store.frame_len = len > 0 ? (size_t)len : 0;
 	drive->state = &store;

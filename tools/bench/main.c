@@ -1,6 +1,4 @@
 /* hf-bench: the load tester. See README.md, or --help. */
-#include <stdlib.h>
-
 #include "bench.h"
 
 static const struct command {
@@ -70,12 +68,10 @@ static void help_command(const struct command *command)
 
 int main(int argc, char **argv)
 {
-	struct options *options = calloc(1, sizeof(*options));
+	static struct options options;
 	const char *name = argc > 1 ? argv[1] : "";
 	int code;
 
-	if (options == NULL)
-		return EXIT_USAGE;
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		help(stdout);
 		return EXIT_DONE;
@@ -93,11 +89,11 @@ int main(int argc, char **argv)
 				return EXIT_DONE;
 			}
 		}
-		options->command_name = commands[i].name;
-		options->argc = argc;
-		options->argv = argv;
-		code = options_parse(argc - 2, argv + 2, commands[i].kind, options);
-		return code != EXIT_DONE ? code : commands[i].run(options);
+		options.command_name = commands[i].name;
+		options.argc = argc;
+		options.argv = argv;
+		code = options_parse(argc - 2, argv + 2, commands[i].kind, &options);
+		return code != EXIT_DONE ? code : commands[i].run(&options);
 	}
 	help(stderr);
 	return EXIT_USAGE;

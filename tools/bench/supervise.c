@@ -359,8 +359,10 @@ int supervise(const struct options *options)
 
 	if (err == EXIT_DONE)
 		err = targets_open(options, &run.targets);
-	if (err != EXIT_DONE)
+	if (err != EXIT_DONE) {
+		targets_close(&run.targets);
 		return err;
+	}
 	run.shared = map_shared(options, size);
 	run.result.options = options;
 	run.result.total = calloc(1, sizeof(struct stats));
@@ -391,5 +393,6 @@ int supervise(const struct options *options)
 	free(run.result.total);
 	free(run.before);
 	munmap(run.shared, size);
+	targets_close(&run.targets);
 	return err;
 }

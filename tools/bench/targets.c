@@ -250,6 +250,14 @@ int targets_open(const struct options *options, struct targets *ret)
 	return err;
 }
 
+void targets_close(struct targets *targets)
+{
+	for (size_t i = 0; i < targets->token_count; i++)
+		free(targets->tokens[i]);
+	free(targets->tokens);
+	free(targets->api_key);
+}
+
 size_t targets_registration(const struct options *options, uint64_t number,
 			    char ret[HF_REGISTRATION_MAX + 1])
 {
