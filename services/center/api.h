@@ -5,7 +5,7 @@
 #include "auth.h"
 #include "center.h"
 
-#define API_ARG_MAX 128 /* bytes of a {id} or {rid} in a path, decoded */
+#define API_ARG_MAX 192 /* bytes of an {id} in a path: 64, percent-encoded */
 
 struct route;
 

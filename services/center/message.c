@@ -203,6 +203,7 @@ void message_start(struct message *message, message_cb on_event, void *ctx)
 void message_release(struct message *message)
 {
 	message->owned = false;
+	message_forget_acks(message);
 	free_if_over(message);
 }
 
@@ -284,10 +285,10 @@ void message_target_retry(struct target *target, enum target_outcome last)
 		hf_loop_arm(center->loop, &message->retry_timer, delay_ms);
 }
 
-void message_unhold(struct message *message)
+void message_acks_over(struct message *message)
 {
-	if (message->holds == 1)
-		emit(message, MESSAGE_ACKED); /* still held: the listener may let go of it */
+	message->holds++; /* the listener may let go of it */
+	emit(message, MESSAGE_ACKED);
 	message->holds--;
 	free_if_over(message);
 }

@@ -16,7 +16,8 @@ struct partial {
 	uint8_t data[];
 };
 
-/* Most bytes that a body may have, by the first byte of its frame. */
+/* Most bytes that a body may have, by the first byte of its frame. The codec has limits of its own.
+ */
 static uint32_t body_max(const struct room *room, uint8_t first)
 {
 	switch (first >> 3) {
@@ -26,9 +27,11 @@ static uint32_t body_max(const struct room *room, uint8_t first)
 		return (uint32_t)room->config->limits.frame_max;
 	case HF_WIRE_ATTACH:
 	case HF_WIRE_ACK:
-		return HF_WIRE_CONTROL_MAX + HF_WIRE_TAGS_MAX * (HF_WIRE_TAG_MAX + 2);
+	case HF_WIRE_PING:
+	case HF_WIRE_PONG:
+		return hf_wire_body_max(first >> 3);
 	default:
-		return 1024;
+		return 1024; /* DETACH and BYE, which say little, and what no client may send */
 	}
 }
 

@@ -65,7 +65,7 @@ static int start_parts(struct room *room)
 
 	if (err < 0)
 		return err;
-	err = hf_apps_new(service->keeper, NULL, NULL, &room->apps);
+	err = hf_apps_new(service->keeper, sweep_apps, room, &room->apps);
 	if (err == 0)
 		err = index_open(room);
 	if (err == 0)

@@ -104,6 +104,8 @@ struct room {
 	uint64_t announced_load, announced_ms;
 
 	struct hf_apps *apps;
+	bool apps_changed; /* the sweep looks for sessions of apps that were switched off */
+	uint32_t apps_pos;
 	struct hf_peers *registers, *savers, *rooms, *coordinators;
 	struct index_state *index;
 	struct acks_state *acks;
@@ -176,6 +178,7 @@ void index_resync(struct room *room, const uint8_t bitmap[HF_SLOTS / 8]);
 bool index_is_settled(const struct room *room); /* nothing unsent or unanswered */
 
 /* delivery.c: pages of what saver holds. */
+#define DELIVERY_FRESH_MS 10000u /* a push comes within that time of its message's id, or never */
 void delivery_login(struct room *room, struct session *session);
 /* Load more for this session if it is behind and has room for it. */
 void delivery_continue(struct room *room, struct session *session);
@@ -212,6 +215,7 @@ void rpc_init(struct room *room);
 /* sweep.c */
 void sweep_start(struct room *room);
 void sweep_stop(struct room *room);
+void sweep_apps(struct hf_apps *apps, void *room); /* they have changed */
 
 /* drain.c */
 void drain_start(struct room *room);

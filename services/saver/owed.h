@@ -52,6 +52,8 @@ struct saver_owed_entry *saver_owed_get(const struct saver_owed *owed, hf_handle
 /* Not acked yet: back into the queue of the next level; false: it was the last, the entry is gone.
  */
 bool saver_owed_again(struct saver_owed *owed, struct saver_owed_entry *entry, uint64_t now_ms);
+/* It could not be tried at all: back into the queue of its level. */
+void saver_owed_wait(struct saver_owed *owed, struct saver_owed_entry *entry, uint64_t now_ms);
 void saver_owed_drop(struct saver_owed *owed, struct saver_owed_entry *entry);
 
 static inline size_t saver_owed_count(const struct saver_owed *owed)

@@ -226,10 +226,17 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 	struct saver_owed_entry *taken[BATCH_MAX], *entry;
 	struct hf_peer *owners[BATCH_MAX];
 	uint64_t now = hf_loop_now_ms(saver->service->loop);
-	size_t count = 0;
+	size_t count = 0, passed = 0;
 
 	while (count < BATCH_MAX && redelivery->in_hand < IN_HAND_MAX &&
 	       (entry = saver_owed_due(&saver->owed, now)) != NULL) {
+		if (saver_redis_state(saver->redis, saver_node_of(saver, &entry->name)) !=
+		    SAVER_NODE_SERVING) {
+			saver_owed_wait(&saver->owed, entry, now);
+			if (++passed == BATCH_MAX)
+				break;
+			continue;
+		}
 		redelivery->in_hand++;
 		owners[count] = hf_peers_by_slot(saver->registers, entry->name.slot);
 		taken[count++] = entry;

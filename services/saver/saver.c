@@ -302,10 +302,8 @@ static int make_stores(struct saver *saver)
 	};
 	int err = saver_redis_new(service->loop, service->metrics, &redis, &saver->redis);
 
-	if (err < 0) {
-		HF_ERROR("redis_nodes", "err=%s", strerror(-err));
+	if (err < 0)
 		return err;
-	}
 	err = saver_database_new(service->loop, service->metrics, &database, &saver->database);
 	if (err < 0) {
 		HF_ERROR("database_options", "host=%s name=%s err=%s", config->database_host,

@@ -1,11 +1,10 @@
-/* services/saver/saver.h - the state of a saver, and what its modules share. README.md is the
- *manual.
+/* services/saver/saver.h - the state of a saver, what its modules share. README.md is the manual.
  *
  *	center, room --RPC--> store.c load.c ack.c inspect.c claims.c
  *	                           |            saver.c: saver_account(), the one place that counts
  *	             redis.h <-----+-----> write_behind.h --> database.h
- *	               ^ refill.h (may a node serve?)  sweep.h (expiry, what was left out)
- *redelivery.h */
+ *
+ * Beside them: refill.h (may a node serve?), sweep.h (expiry, what was left out), redelivery.h. */
 #ifndef SAVER_H
 #define SAVER_H
 

@@ -57,7 +57,7 @@ static void on_committed(struct saver_row_waiter *waiter, bool ok)
 	release(item->store);
 }
 
-/* Redis has it: on to the database, and remember to look whether it was acked. */
+/* Redis has it: on to the database. */
 static void item_stored(struct item *item)
 {
 	struct store *store = item->store;
@@ -78,6 +78,13 @@ static void item_stored(struct item *item)
 	if (durable)
 		reached = HF__DURABILITY__COMMITTED;
 	store->durability = HF_MIN(store->durability, reached);
+}
+
+/* To see to it that it is acked, or delivered once more. */
+static void look_after(struct item *item)
+{
+	struct saver *saver = item->store->saver;
+
 	if (!saver_owed_add(&saver->owed, &item->name, item->message_id,
 			    hf_loop_now_ms(saver->service->loop)))
 		++*saver->metrics.owed_overflow;
@@ -97,8 +104,12 @@ static void on_hset(const redisReply *reply, enum saver_error error, void *ctx)
 		saver_account(store->saver, &item->name, item->message_id, SAVER_STORED,
 			      reply->integer > 0);
 		item_stored(item);
+		look_after(item);
 	} else {
 		note_error(store, error);
+		/* Perhaps Redis has it all the same: then nobody else would push it. */
+		if (error == SAVER_STORE_UNAVAILABLE)
+			look_after(item);
 	}
 	release(store);
 }

@@ -60,6 +60,23 @@ static void test_waits_double_up_to_a_minute_and_end(void **state)
 	saver_owed_deinit(&owed);
 }
 
+static void test_a_wait_that_could_not_be_used_costs_no_try(void **state)
+{
+	struct saver_name ana = named("ana");
+	struct saver_owed owed;
+	struct saver_owed_entry *entry;
+
+	assert_int_equal(saver_owed_init(&owed, 10, 3000), 0);
+	assert_true(saver_owed_add(&owed, &ana, 1, 0));
+	for (uint64_t now = 3000; now < 90000; now += 3000) {
+		entry = saver_owed_due(&owed, now);
+		assert_non_null(entry);
+		assert_int_equal(entry->level, 0);
+		saver_owed_wait(&owed, entry, now);
+	}
+	saver_owed_deinit(&owed);
+}
+
 static void test_an_ack_ends_it_even_while_it_is_in_hand(void **state)
 {
 	struct saver_name ana = named("ana");
@@ -230,6 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_message_falls_due_once_at_its_time),
 		cmocka_unit_test(test_waits_double_up_to_a_minute_and_end),
+		cmocka_unit_test(test_a_wait_that_could_not_be_used_costs_no_try),
 		cmocka_unit_test(test_an_ack_ends_it_even_while_it_is_in_hand),
 		cmocka_unit_test(test_a_full_tracker_takes_no_more_and_known_ones_are_fine),
 		cmocka_unit_test(test_logins_that_never_ack_close_the_queue_for_a_time),
