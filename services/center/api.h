@@ -69,6 +69,12 @@ void api_delete_key(struct call *call);
 void api_list_token_keys(struct call *call);
 void api_create_token_key(struct call *call);
 void api_delete_token_key(struct call *call);
+/* webhooks.c */
+void api_list_webhooks(struct call *call);
+void api_create_webhook(struct call *call);
+void api_show_webhook(struct call *call);
+void api_change_webhook(struct call *call);
+void api_delete_webhook(struct call *call);
 /* nodes.c */
 void api_list_nodes(struct call *call);
 

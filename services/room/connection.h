@@ -50,8 +50,8 @@ struct connection {
 	uint32_t last_heard; /* tick */
 	uint32_t opened;     /* room_age_ms(); from LOGIN_ACK on: wall clock in seconds */
 	uint16_t heartbeat_s;
-	uint8_t listener; /* index */
-	uint8_t spare;
+	uint8_t listener;   /* index */
+	uint8_t upstream;   /* UPSTREAM frames that were not answered yet */
 	rate frames, bytes; /* buckets */
 	pool_ref partial;   /* struct partial in input.c */
 	pool_ref profile;   /* what LOGIN told: device, platform, SDK version */

@@ -20,6 +20,7 @@ static void room_stop(struct hf_service *service)
 	sweep_stop(room);
 	listeners_free(room);
 	index_silence(room);
+	upstream_close(room);
 	connections_close(room);
 	acks_close(room);
 	delivery_close(room);
@@ -69,6 +70,8 @@ static int start_parts(struct room *room)
 		err = index_open(room);
 	if (err == 0)
 		err = acks_open(room);
+	if (err == 0)
+		err = upstream_open(room);
 	if (err == 0)
 		err = hf_peers_new(service->loop, service->metrics, service->keeper, &rooms,
 				   &room->rooms);

@@ -9,6 +9,7 @@
 #define ROOM_H
 
 #include "connection.h"
+#include "coordinator.pb-c.h"
 #include "expiry.h"
 #include "hf_apps.h"
 #include "hf_peers.h"
@@ -45,6 +46,7 @@ struct room_config {
 		uint64_t frames_per_second, bytes_per_second, login_max, frame_max;
 		uint64_t unacked, send_queue, ack_backlog, partial_frames;
 		uint64_t handshake_timeout_ms, register_timeout_ms, ack_timeout_ms;
+		uint64_t upstream_in_flight, upstream_timeout_ms;
 	} limits;
 	struct {
 		uint64_t user_timeout_ms, notsent_lowat;
@@ -104,7 +106,7 @@ struct room {
 	struct hf_apps *apps;
 	bool apps_changed; /* the sweep looks for sessions of apps that were switched off */
 	uint32_t apps_pos;
-	struct hf_peers *registers, *savers, *rooms;
+	struct hf_peers *registers, *savers, *rooms, *coordinators;
 	struct index_state *index;
 	struct acks_state *acks;
 	hf_handle *loads; /* sessions that want a page from saver at the end of this turn */
@@ -201,6 +203,11 @@ void acks_close(struct room *room);
 void acks_add(struct room *room, const struct session *session, uint64_t message_id);
 void acks_flush(struct room *room);
 bool acks_are_settled(const struct room *room);
+
+/* upstream.c: messages of clients to their businesses, and the answers. */
+HF_MUST_CHECK int upstream_open(struct room *room);
+void upstream_close(struct room *room);
+void upstream_on_frame(struct room *room, struct connection *connection, struct hf_bytes body);
 
 /* rpc.c */
 void rpc_init(struct room *room);

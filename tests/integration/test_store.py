@@ -302,6 +302,7 @@ def test_what_there_was_no_room_to_look_after_is_pushed_when_there_is(new_cluste
     assert app.send("filler", [f"away-{n}" for n in range(1000)]).status == 202
     assert app.send("one too many", "reg-1").status == 202
     assert cluster.saver.metric("holdfast_saver_owed_overflow_total") == 1
+    cluster.center.kill()  # it would try for a while itself
     cluster.register.restart()
     push = phone.next_push(20)
     assert push.payload == b'"one too many"'
