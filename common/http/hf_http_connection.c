@@ -1,4 +1,4 @@
-/* common/http/hf_http_connection.c - one client: bytes in, requests in order, bytes out.
+/* common/http/hf_http_connection.c - one client: events, states, timers, bytes out.
  *
  * Only the event callbacks, the timers and the turn-end task may close a connection; what handlers
  * call changes state, appends output and asks for the task. So a handler never frees what its
@@ -9,7 +9,6 @@
  * unread wake it once and no more. It asks for EV_READ as well, as libevent reports a reset only to
  * those who read or write; EV_CLOSED alone would neither hear of it nor let the loop sleep again.
  */
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -21,19 +20,18 @@
 #define READ_SIZE      16384
 #define READ_BODY_SIZE 131072 /* when so much of a body is still to come */
 #define LINGER_MS      2000
-#define STEPS_A_TURN   64 /* pipelined requests and pieces handled before others get their turn */
 
-static void schedule(struct hf_http_connection *connection)
+void hf_http_connection_kick(struct hf_http_connection *connection)
 {
 	hf_task_schedule(connection->server->loop, &connection->task);
 }
 
-static void arm(struct hf_http_connection *connection, uint32_t ms)
+void hf_http_connection_arm(struct hf_http_connection *connection, uint32_t ms)
 {
 	hf_loop_arm(connection->server->loop, &connection->timer, ms);
 }
 
-static void charge(struct hf_http_connection *connection, size_t total)
+void hf_http_connection_charge(struct hf_http_connection *connection, size_t total)
 {
 	*connection->server->buffered += (int64_t)total - (int64_t)connection->charged;
 	connection->charged = total;
@@ -60,7 +58,7 @@ void hf_http_connection_close(struct hf_http_connection *connection)
 
 	LIST_REMOVE(connection, link);
 	abort_exchange(connection);
-	charge(connection, 0);
+	hf_http_connection_charge(connection, 0);
 	hf_wheel_disarm(&connection->timer);
 	hf_wheel_disarm(&connection->write_timer);
 	hf_task_cancel(server->loop, &connection->task);
@@ -78,7 +76,7 @@ void hf_http_connection_close(struct hf_http_connection *connection)
 }
 
 /* Is the connection one that wants input now? */
-static bool wants_input(const struct hf_http_connection *connection)
+bool hf_http_connection_wants_input(const struct hf_http_connection *connection)
 {
 	switch (connection->state) {
 	case HF_HTTP_HEAD:
@@ -97,7 +95,7 @@ static bool wants_input(const struct hf_http_connection *connection)
 
 void hf_http_connection_watch(struct hf_http_connection *connection)
 {
-	bool input = !connection->eof && wants_input(connection);
+	bool input = !connection->eof && hf_http_connection_wants_input(connection);
 
 	/* These fail for want of memory only: the state's timer then ends the connection. Level and
 	 * edge do not mix on one descriptor; a write that waits finds a reset by itself. */
@@ -111,7 +109,7 @@ void hf_http_connection_watch(struct hf_http_connection *connection)
 	}
 }
 
-static void set_state(struct hf_http_connection *connection, enum hf_http_state state)
+void hf_http_connection_set_state(struct hf_http_connection *connection, enum hf_http_state state)
 {
 	const struct hf_http_server_options *options = &connection->server->options;
 
@@ -119,25 +117,26 @@ static void set_state(struct hf_http_connection *connection, enum hf_http_state 
 	hf_wheel_disarm(&connection->timer);
 	switch (state) {
 	case HF_HTTP_HEAD:
-		arm(connection, hf_buffer_len(&connection->in) > 0 || connection->fresh
-					? options->header_ms
-					: options->idle_ms);
+		hf_http_connection_arm(connection,
+				       hf_buffer_len(&connection->in) > 0 || connection->fresh
+					       ? options->header_ms
+					       : options->idle_ms);
 		break;
 	case HF_HTTP_BODY:
 	case HF_HTTP_STREAM:
-		arm(connection, options->body_ms);
+		hf_http_connection_arm(connection, options->body_ms);
 		break;
 	case HF_HTTP_HANDLING:
 		break;
 	case HF_HTTP_CLOSING:
-		charge(connection, 0);
+		hf_http_connection_charge(connection, 0);
 		hf_buffer_clear(&connection->in, 0);
 		break;
 	}
 }
 
 /* A response made here, for what never became a request of a handler's. */
-static void refuse(struct hf_http_connection *connection, unsigned status)
+void hf_http_connection_refuse(struct hf_http_connection *connection, unsigned status)
 {
 	static const struct hf_http_request none = { 0 };
 	const char *reason = status == 408   ? "REQUEST_TIMEOUT"
@@ -154,7 +153,7 @@ static void refuse(struct hf_http_connection *connection, unsigned status)
 	if (connection->exchange == NULL)
 		connection->exchange = hf_http_exchange_new(connection, &none, NULL, 0);
 	if (connection->exchange == NULL) {
-		set_state(connection, HF_HTTP_CLOSING);
+		hf_http_connection_set_state(connection, HF_HTTP_CLOSING);
 		return;
 	}
 	if (connection->exchange->on_abort != NULL) /* its handler is out of it */
@@ -166,15 +165,15 @@ static void refuse(struct hf_http_connection *connection, unsigned status)
 
 /* A streamed response that has begun can't turn into an error: the connection just ends, and the
  * missing last chunk tells. */
-static void refuse_or_cut(struct hf_http_connection *connection, unsigned status)
+void hf_http_connection_refuse_or_cut(struct hf_http_connection *connection, unsigned status)
 {
 	if (connection->exchange != NULL && connection->exchange->status != 0) {
 		abort_exchange(connection);
 		connection->close_after = true;
-		set_state(connection, HF_HTTP_CLOSING);
+		hf_http_connection_set_state(connection, HF_HTTP_CLOSING);
 		return;
 	}
-	refuse(connection, status);
+	hf_http_connection_refuse(connection, status);
 }
 
 void hf_http_connection_answered(struct hf_http_connection *connection)
@@ -189,226 +188,16 @@ void hf_http_connection_answered(struct hf_http_connection *connection)
 	if (unread || connection->close_after) {
 		/* What is left of the body is not worth reading. */
 		connection->close_after = true;
-		set_state(connection, HF_HTTP_CLOSING);
+		hf_http_connection_set_state(connection, HF_HTTP_CLOSING);
 	} else {
 		hf_buffer_drain(&connection->in, connection->body.raw);
-		charge(connection, 0);
+		hf_http_connection_charge(connection, 0);
 		if (hf_buffer_len(&connection->in) == 0)
 			hf_buffer_clear(&connection->in, 0);
-		set_state(connection, HF_HTTP_HEAD);
+		hf_http_connection_set_state(connection, HF_HTTP_HEAD);
 	}
 	connection->body = (struct hf_http_body){ 0 };
-	schedule(connection);
-}
-
-static void dispatch(struct hf_http_connection *connection)
-{
-	struct hf_http_exchange *exchange = connection->exchange;
-	struct hf_http_server *server = connection->server;
-
-	if (connection->body.len > 0)
-		exchange->body = hf_bytes_of(hf_buffer_data(&connection->in), connection->body.len);
-	set_state(connection, HF_HTTP_HANDLING);
-	server->options.on_request(exchange, server->options.ctx);
-}
-
-/* Take what `in` holds of the body. 1: it is whole, 0: more must come, or a negated status.
- * `ret_piece` is the part to hand out when streaming; otherwise pieces are gathered at the start of
- * `in`. */
-static int take_body(struct hf_http_connection *connection, struct hf_bytes *ret_piece)
-{
-	struct hf_http_body *body = &connection->body;
-	size_t have = hf_buffer_len(&connection->in) - body->raw;
-	uint8_t *data = have > 0 ? connection->in.data + connection->in.start : NULL;
-	bool done = false;
-	ssize_t n;
-
-	*ret_piece = hf_bytes_of(NULL, 0);
-	if (have == 0 && (connection->exchange->request.chunked || body->left > 0))
-		return 0;
-
-	if (!connection->exchange->request.chunked) {
-		n = (ssize_t)HF_MIN((uint64_t)have, body->left);
-		if (n > 0)
-			*ret_piece = hf_bytes_of(data + body->raw, (size_t)n);
-		body->left -= (uint64_t)n;
-		done = body->left == 0;
-	} else {
-		n = hf_http_chunks_decode(&body->chunks, data + body->raw, have, ret_piece, &done);
-		if (n < 0)
-			return (int)n;
-	}
-	body->raw += (size_t)n;
-	if (connection->state == HF_HTTP_BODY && ret_piece->len > 0) {
-		if (ret_piece->len > connection->exchange->body_max - body->len)
-			return -413;
-		if (ret_piece->data != data + body->len)
-			memmove(data + body->len, ret_piece->data, ret_piece->len);
-		body->len += ret_piece->len;
-	}
-	return done ? 1 : n > 0 && have > (size_t)n ? -EAGAIN : 0;
-}
-
-/* All of `in` has been looked at: what framed the chunks need not be held until the last. */
-static void drop_framing(struct hf_http_connection *connection)
-{
-	struct hf_http_body *body = &connection->body;
-
-	assert(body->raw == hf_buffer_len(&connection->in));
-	connection->in.end -= body->raw - body->len;
-	body->raw = body->len;
-}
-
-/* 1: go on, 0: wait for more input. */
-static int collect_body(struct hf_http_connection *connection)
-{
-	struct hf_http_server *server = connection->server;
-	struct hf_bytes piece;
-	int n;
-
-	do {
-		n = take_body(connection, &piece);
-	} while (n == -EAGAIN);
-	if (n < 0) {
-		++*server->bad_requests;
-		refuse(connection, (unsigned)-n);
-		return 1;
-	}
-	if (n == 0)
-		drop_framing(connection);
-	charge(connection, hf_buffer_len(&connection->in));
-	if (*server->buffered > (int64_t)server->options.buffered_max) {
-		++*server->over_budget;
-		refuse(connection, 503);
-		return 1;
-	}
-	if (n == 0)
-		return 0;
-	dispatch(connection);
-	return 1;
-}
-
-static int stream_body(struct hf_http_connection *connection)
-{
-	struct hf_http_exchange *exchange = connection->exchange;
-	struct hf_bytes piece;
-	int n = take_body(connection, &piece);
-
-	if (n < 0 && n != -EAGAIN) {
-		++*connection->server->bad_requests;
-		refuse_or_cut(connection, (unsigned)-n);
-		return 1;
-	}
-	arm(connection, connection->server->options.body_ms);
-	if (piece.len > 0)
-		exchange->on_data(exchange, piece, exchange->data_ctx);
-	if (connection->exchange != exchange || connection->state != HF_HTTP_STREAM)
-		return 1; /* answered from within */
-	hf_buffer_drain(&connection->in, connection->body.raw);
-	connection->body.raw = 0;
-	if (n == 1) {
-		set_state(connection, HF_HTTP_HANDLING);
-		exchange->on_data(exchange, hf_bytes_of(NULL, 0), exchange->data_ctx);
-		return 1;
-	}
-	return n == -EAGAIN;
-}
-
-/* The head is there: decide on the body. */
-static void begin_body(struct hf_http_connection *connection)
-{
-	struct hf_http_server *server = connection->server;
-	struct hf_http_exchange *exchange = connection->exchange;
-	const struct hf_http_request *request = &exchange->request;
-	bool has_body = request->chunked || request->content_length > 0;
-	bool stream;
-
-	connection->body = (struct hf_http_body){ .left = request->content_length };
-	/* From here on an answer sees from the state whether a body is left unread. */
-	set_state(connection, has_body ? HF_HTTP_BODY : HF_HTTP_HANDLING);
-	stream = server->options.wants_stream != NULL &&
-		 server->options.wants_stream(exchange, server->options.ctx);
-	if (connection->exchange != exchange)
-		return; /* answered */
-	if (!stream && request->content_length > exchange->body_max) {
-		refuse(connection, 413);
-		return;
-	}
-	if (has_body && request->expect_continue && request->minor == 1 &&
-	    hf_buffer_len(&connection->in) == 0) {
-		static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-
-		if (hf_buffer_append(&connection->out, go_on, sizeof(go_on) - 1) < 0)
-			connection->close_after = true;
-		schedule(connection);
-	}
-	if (stream)
-		set_state(connection, HF_HTTP_STREAM);
-	else if (!has_body)
-		dispatch(connection);
-}
-
-/* 1: go on, 0: wait for more input. */
-static int take_head(struct hf_http_connection *connection)
-{
-	struct hf_http_request request;
-	size_t len = hf_buffer_len(&connection->in);
-	const uint8_t *data;
-	ssize_t n;
-
-	if (len == 0)
-		return 0;
-	data = hf_buffer_data(&connection->in);
-	n = hf_http_parse_head(data, len, &request);
-	if (n < 0) {
-		++*connection->server->bad_requests;
-		refuse(connection, (unsigned)-n);
-		return 1;
-	}
-	if (n == 0)
-		return 0;
-	connection->fresh = false;
-	connection->exchange = hf_http_exchange_new(connection, &request, data, (size_t)n);
-	if (connection->exchange == NULL) {
-		set_state(connection, HF_HTTP_CLOSING);
-		return 1;
-	}
-	if (!request.keep_alive || connection->server->draining)
-		connection->close_after = true;
-	hf_buffer_drain(&connection->in, (size_t)n);
-	begin_body(connection);
-	return 1;
-}
-
-/* Go on with what is in `in` until more must come, a handler is at work, too much output waits, or
- * others need the loop. */
-static void process(struct hf_http_connection *connection)
-{
-	int go_on = 1;
-
-	connection->processing = true;
-	for (unsigned i = 0; go_on && wants_input(connection); i++) {
-		if (i >= STEPS_A_TURN) {
-			schedule(connection);
-			break;
-		}
-		switch (connection->state) {
-		case HF_HTTP_HEAD:
-			go_on = take_head(connection);
-			break;
-		case HF_HTTP_BODY:
-			go_on = collect_body(connection);
-			break;
-		case HF_HTTP_STREAM:
-			go_on = stream_body(connection);
-			break;
-		case HF_HTTP_HANDLING:
-		case HF_HTTP_CLOSING:
-			go_on = 0;
-			break;
-		}
-	}
-	connection->processing = false;
+	hf_http_connection_kick(connection);
 }
 
 /* The answer must not be lost to the reset that unread input provokes: close our side only, and
@@ -422,7 +211,7 @@ static bool finish(struct hf_http_connection *connection)
 		return false;
 	}
 	connection->shut = true;
-	arm(connection, LINGER_MS);
+	hf_http_connection_arm(connection, LINGER_MS);
 	return true;
 }
 
@@ -460,7 +249,7 @@ static bool flush(struct hf_http_connection *connection)
 	if (wrote && exchange != NULL && exchange->on_written != NULL)
 		exchange->on_written(exchange, exchange->written_ctx);
 	if (hf_buffer_len(&connection->out) > 0)
-		schedule(connection); /* by on_written */
+		hf_http_connection_kick(connection); /* by on_written */
 	else if (connection->state == HF_HTTP_CLOSING)
 		return finish(connection);
 	return true;
@@ -471,12 +260,12 @@ static void go_on(struct hf_http_connection *connection)
 {
 	bool held_up;
 
-	process(connection);
-	held_up = connection->state == HF_HTTP_HEAD && !wants_input(connection);
+	hf_http_input_process(connection);
+	held_up = connection->state == HF_HTTP_HEAD && !hf_http_connection_wants_input(connection);
 	if (!flush(connection))
 		return;
-	if (held_up && wants_input(connection))
-		schedule(connection);
+	if (held_up && hf_http_connection_wants_input(connection))
+		hf_http_connection_kick(connection);
 	if (connection->eof) {
 		/* Half-closed: what it asked before is answered as far as it was answered by now.
 		 */
@@ -484,7 +273,7 @@ static void go_on(struct hf_http_connection *connection)
 			hf_http_connection_close(connection);
 			return;
 		}
-		set_state(connection, HF_HTTP_CLOSING);
+		hf_http_connection_set_state(connection, HF_HTTP_CLOSING);
 	}
 	hf_http_connection_watch(connection);
 }
@@ -492,11 +281,6 @@ static void go_on(struct hf_http_connection *connection)
 static void on_task(void *ctx)
 {
 	go_on(ctx);
-}
-
-void hf_http_connection_kick(struct hf_http_connection *connection)
-{
-	schedule(connection);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -525,7 +309,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	connection->eof = n == 0;
 	hf_buffer_commit(&connection->in, (size_t)n);
 	if (connection->state == HF_HTTP_HEAD && first && n > 0)
-		arm(connection, connection->server->options.header_ms);
+		hf_http_connection_arm(connection, connection->server->options.header_ms);
 	go_on(connection);
 }
 
@@ -557,12 +341,12 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 		return;
 	}
 	if ((connection->state == HF_HTTP_STREAM && connection->exchange->paused) ||
-	    !wants_input(connection)) { /* it is we who make it wait */
-		arm(connection, connection->server->options.body_ms);
+	    !hf_http_connection_wants_input(connection)) { /* it is we who make it wait */
+		hf_http_connection_arm(connection, connection->server->options.body_ms);
 		return;
 	}
 	++*connection->server->timeouts;
-	refuse_or_cut(connection, 408);
+	hf_http_connection_refuse_or_cut(connection, 408);
 	go_on(connection);
 }
 
@@ -629,5 +413,5 @@ void hf_http_connection_new(struct hf_http_server *server, int fd, const char *p
 		hf_http_connection_close(connection);
 		return;
 	}
-	set_state(connection, HF_HTTP_HEAD);
+	hf_http_connection_set_state(connection, HF_HTTP_HEAD);
 }

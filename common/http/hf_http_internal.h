@@ -1,5 +1,6 @@
 /* common/http/hf_http_internal.h - what hf_http_server.c (listener), hf_http_connection.c (bytes in
- * and out) and hf_http_exchange.c (one request) share. Not for anybody else. */
+ * and out), hf_http_input.c (bytes into requests) and hf_http_exchange.c (one request) share. Not
+ * for anybody else. */
 #ifndef HF_HTTP_INTERNAL_H
 #define HF_HTTP_INTERNAL_H
 
@@ -65,7 +66,7 @@ struct hf_http_connection {
 	struct hf_http_exchange *exchange; /* of the request in hand, or NULL */
 	size_t charged;                    /* of server->buffered */
 	bool close_after;                  /* no further request after this answer */
-	bool processing;                   /* in hf_http_connection_process(): do not re-enter */
+	bool processing;                   /* in hf_http_input_process(): do not re-enter */
 	bool shut;  /* our side is closed; lingering for the client to close its own */
 	bool eof;   /* the client sent its last byte */
 	bool fresh; /* no request yet */
@@ -120,6 +121,16 @@ void hf_http_connection_drain(struct hf_http_connection *connection);
  * who wait. */
 uint64_t hf_http_connection_waited_ms(const struct hf_http_connection *connection);
 void hf_http_connection_watch(struct hf_http_connection *connection); /* read or not, as is due */
+/* For hf_http_input.c. */
+bool hf_http_connection_wants_input(const struct hf_http_connection *connection);
+void hf_http_connection_set_state(struct hf_http_connection *connection, enum hf_http_state state);
+void hf_http_connection_arm(struct hf_http_connection *connection, uint32_t ms); /* state's timer */
+void hf_http_connection_charge(struct hf_http_connection *connection, size_t total);
+void hf_http_connection_refuse(struct hf_http_connection *connection, unsigned status);
+void hf_http_connection_refuse_or_cut(struct hf_http_connection *connection, unsigned status);
+
+/* hf_http_input.c */
+void hf_http_input_process(struct hf_http_connection *connection);
 
 /* hf_http_exchange.c */
 struct hf_http_exchange *hf_http_exchange_new(struct hf_http_connection *connection,

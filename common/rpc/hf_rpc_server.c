@@ -363,6 +363,16 @@ uint32_t hf_rpc_server_running(const struct hf_rpc_server *server)
 	return server->running;
 }
 
+bool hf_rpc_server_has_output(const struct hf_rpc_server *server)
+{
+	const struct hf_rpc_peer *peer;
+
+	LIST_FOREACH (peer, &server->peers, link)
+		if (peer->open && hf_buffer_len(&peer->conn.out) > 0)
+			return true;
+	return false;
+}
+
 const char *hf_rpc_server_address(const struct hf_rpc_server *server)
 {
 	return server->address;

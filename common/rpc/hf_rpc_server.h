@@ -43,7 +43,9 @@ HF_MUST_CHECK int hf_rpc_server_new(struct hf_loop *loop, struct hf_metrics *met
 void hf_rpc_server_free(struct hf_rpc_server *server);
 /* No new connections, and new calls end UNAVAILABLE "DRAINING". */
 void hf_rpc_server_drain(struct hf_rpc_server *server);
-uint32_t hf_rpc_server_running(const struct hf_rpc_server *server);    /* unanswered calls */
+uint32_t hf_rpc_server_running(const struct hf_rpc_server *server); /* unanswered calls */
+/* Do answers wait for a socket to take them? */
+bool hf_rpc_server_has_output(const struct hf_rpc_server *server);
 const char *hf_rpc_server_address(const struct hf_rpc_server *server); /* the real port filled in */
 
 /* End `call` (the closure_data of a handler) with an error instead of a reply. */

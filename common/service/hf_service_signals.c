@@ -52,6 +52,13 @@ static void check_drain(struct hf_runtime *runtime, uint64_t now_ms)
 	}
 }
 
+/* Every call is answered and every answer has left. */
+static bool is_flushed(const struct hf_service *service)
+{
+	return service->rpc == NULL || (hf_rpc_server_running(service->rpc) == 0 &&
+					!hf_rpc_server_has_output(service->rpc));
+}
+
 static void on_drain_timer(struct hf_timer *timer, void *ctx)
 {
 	struct hf_runtime *runtime = ctx;
@@ -60,8 +67,7 @@ static void on_drain_timer(struct hf_timer *timer, void *ctx)
 
 	if (runtime->phase == HF_PHASE_DRAINING) {
 		check_drain(runtime, now_ms);
-	} else if (service->rpc == NULL || hf_rpc_server_running(service->rpc) == 0 ||
-		   now_ms - runtime->flush_started_ms >= FLUSH_MAX_MS) {
+	} else if (is_flushed(service) || now_ms - runtime->flush_started_ms >= FLUSH_MAX_MS) {
 		hf_loop_stop(service->loop);
 		return;
 	}

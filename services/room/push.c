@@ -46,6 +46,13 @@ static Hf__PushResult drop(struct room *room, enum drop_reason reason)
 	return HF__PUSH_RESULT__DROPPED;
 }
 
+/* Is there more in saver for it than it was sent? A page on its way counts as well. */
+static bool is_behind(const struct room *room, const struct session *session)
+{
+	return session->flags & SESSION_LOADING ||
+	       window_after(&room->pool, session->window) != WINDOW_UP_TO_DATE;
+}
+
 static Hf__PushResult push(struct room *room, const Hf__PushItem *item, struct frame *frame,
 			   struct session *session)
 {
@@ -65,6 +72,11 @@ static Hf__PushResult push(struct room *room, const Hf__PushItem *item, struct f
 	if (connection->state != CONNECTION_ACTIVE ||
 	    window_count(&room->pool, session->window) >= room->config->limits.unacked)
 		return defer(room, session, item->message_id);
+	/* Who reads its backlog as fast as it can is not cut for a message that belongs to it. */
+	if (is_behind(room, session) && !connection_has_room(room, connection, frame->len))
+		return connection->state < CONNECTION_CLOSING
+			       ? defer(room, session, item->message_id)
+			       : HF__PUSH_RESULT__GONE;
 	if (!delivery_write(room, connection, frame) ||
 	    !delivery_remember(room, session, item->message_id))
 		return HF__PUSH_RESULT__GONE;

@@ -308,3 +308,21 @@ def test_what_there_was_no_room_to_look_after_is_pushed_when_there_is(new_cluste
     assert push.payload == b'"one too many"'
     phone.ack(push)
     wait_until(lambda: cluster.redis.queue_length(app.id, "reg-1") == 0)
+
+
+def test_a_redis_whose_mysql_is_lost_is_refused_until_an_operator_says_that_it_counts(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start()
+    assert app.send("kept", "reg-1").status == 202
+    wait_until(lambda: rows(cluster) == 1)
+    cluster.saver.kill()
+    cluster.mariadb.query(f"DROP DATABASE {cluster.database}")
+    cluster.saver.start()
+    wait_until(lambda: cluster.saver.log_has("redis_refused"))
+    cluster.redis.call("DEL", "hf:store")
+    cluster.saver.wait_ready()
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    assert phone.next_push().payload == b'"kept"'
+    wait_until(lambda: rows(cluster) == 1, what="the sweep writes to MySQL what it lacks")

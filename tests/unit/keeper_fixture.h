@@ -147,6 +147,7 @@ static inline struct child spawn(const struct fixture *f,
 		while (read(control[0], &byte, 1) < 0 && errno == EINTR)
 			;
 		hf_keeper_close(keeper);
+		hf_loop_free(loop);
 		_exit(0);
 	}
 	close(control[0]);

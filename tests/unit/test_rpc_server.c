@@ -294,6 +294,31 @@ static void test_a_peer_whose_answers_pile_up_is_cut(void **state)
 	fixture_free(f);
 }
 
+static void test_a_server_knows_of_answers_that_have_not_left(void **state)
+{
+	enum { SIZE = 4000000, CALLS = 3 };
+	struct fixture *f = fixture_bare();
+	uint8_t body[64];
+	size_t len = request_body(body, ECHO_BIG, SIZE);
+	struct raw raw;
+
+	server_start(f, "127.0.0.1:0", NULL);
+	raw_connect_greeted(&raw, f);
+	assert_false(hf_rpc_server_has_output(f->server));
+	event_del(raw.readable);
+	for (uint32_t i = 1; i <= CALLS; i++)
+		raw_send_frame(&raw, HF_RPC_REQUEST, i, METHOD_ECHO, body, len);
+	RUN_UNTIL(f, f->served == CALLS);
+	hf_loop_turn(f->loop, false);
+	assert_int_equal(hf_rpc_server_running(f->server), 0);
+	assert_true(hf_rpc_server_has_output(f->server));
+	event_add(raw.readable, NULL);
+	RUN_UNTIL(f, hf_buffer_len(&raw.in) > (size_t)CALLS * SIZE);
+	assert_false(hf_rpc_server_has_output(f->server));
+	raw_close(&raw);
+	fixture_free(f);
+}
+
 static void test_a_server_out_of_descriptors_refuses_and_recovers(void **state)
 {
 	enum { LIMIT = 64 };
@@ -359,6 +384,7 @@ int main(void)
 		cmocka_unit_test(test_a_server_takes_only_so_many_connections),
 		cmocka_unit_test(test_a_dead_connection_swallows_its_answers),
 		cmocka_unit_test(test_a_peer_whose_answers_pile_up_is_cut),
+		cmocka_unit_test(test_a_server_knows_of_answers_that_have_not_left),
 		cmocka_unit_test(test_a_server_out_of_descriptors_refuses_and_recovers),
 		cmocka_unit_test(test_a_handler_may_free_its_server),
 	};
