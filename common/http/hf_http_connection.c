@@ -249,6 +249,16 @@ static int take_body(struct hf_http_connection *connection, struct hf_bytes *ret
 	return done ? 1 : n > 0 && have > (size_t)n ? -EAGAIN : 0;
 }
 
+/* All of `in` has been looked at: what framed the chunks need not be held until the last. */
+static void drop_framing(struct hf_http_connection *connection)
+{
+	struct hf_http_body *body = &connection->body;
+
+	assert(body->raw == hf_buffer_len(&connection->in));
+	connection->in.end -= body->raw - body->len;
+	body->raw = body->len;
+}
+
 /* 1: go on, 0: wait for more input. */
 static int collect_body(struct hf_http_connection *connection)
 {
@@ -264,6 +274,8 @@ static int collect_body(struct hf_http_connection *connection)
 		refuse(connection, (unsigned)-n);
 		return 1;
 	}
+	if (n == 0)
+		drop_framing(connection);
 	charge(connection, hf_buffer_len(&connection->in));
 	if (*server->buffered > (int64_t)server->options.buffered_max) {
 		++*server->over_budget;
@@ -560,6 +572,26 @@ static void on_write_timer(struct hf_timer *timer, void *ctx)
 
 	++*connection->server->timeouts;
 	hf_http_connection_close(connection);
+}
+
+uint64_t hf_http_connection_waited_ms(const struct hf_http_connection *connection)
+{
+	const struct hf_http_server_options *options = &connection->server->options;
+	uint64_t now_ms = hf_loop_now_ms(connection->server->loop), whole_ms;
+
+	if (connection->processing || hf_buffer_len(&connection->out) > 0)
+		return 0;
+	if (connection->state == HF_HTTP_BODY)
+		whole_ms = options->body_ms;
+	else if (connection->state == HF_HTTP_HEAD)
+		whole_ms = hf_buffer_len(&connection->in) > 0 || connection->fresh
+				   ? options->header_ms
+				   : options->idle_ms;
+	else
+		return 0;
+	return now_ms + whole_ms > connection->timer.due_ms
+		       ? now_ms + whole_ms - connection->timer.due_ms
+		       : 0;
 }
 
 void hf_http_connection_drain(struct hf_http_connection *connection)

@@ -10,6 +10,7 @@
 	500 /* the saver's own timeout ends the wait; ours is for a saver that is gone */
 
 struct ack_wait {
+	struct center *center;
 	struct message *message; /* NULL: it does not care any more */
 	uint32_t open;           /* calls, and one while they are made */
 };
@@ -31,6 +32,7 @@ static void on_acked(const Hf__AwaitAckReply *reply, void *ctx)
 {
 	struct ack_wait *wait = ctx;
 
+	wait->center->ack_waits--;
 	if (reply != NULL && reply->acked && wait->message != NULL)
 		wait->message->acked++;
 	one_less(wait);
@@ -48,6 +50,7 @@ static void await_one(struct ack_wait *wait, const struct target *target, uint64
 	request.message_id = message->id;
 	request.timeout_ms = (uint32_t)timeout_ms;
 	wait->open++;
+	center->ack_waits++;
 	hf__saver__await_ack(hf_peers_call(center->savers,
 					   hf_peers_by_slot(center->savers, target->slot),
 					   (uint32_t)timeout_ms + REPLY_MARGIN_MS),
@@ -63,7 +66,9 @@ void message_await_acks(struct message *message, uint64_t timeout_ms)
 		message_acks_over(message);
 		return;
 	}
-	*wait = (struct ack_wait){ .message = message, .open = 1 };
+	*wait = (struct ack_wait){ .center = message->center, .message = message, .open = 1 };
+	message->center->ack_waits -= message->ack_waits; /* from here on each call counts itself */
+	message->ack_waits = 0;
 	message->ack_wait = wait;
 	for (uint32_t i = 0; i < message->target_count; i++)
 		if (message->targets[i].outcome != TARGET_FAILED)

@@ -20,6 +20,7 @@ static void message_free(struct message *message)
 	center->messages_open--;
 	center->targets_open -= message->target_count;
 	center->frame_bytes -= message->frame_len;
+	center->ack_waits -= message->ack_waits;
 	hf_wheel_disarm(&message->retry_timer);
 	free(message->frame);
 	free(message);
@@ -124,6 +125,9 @@ int message_new(struct center *center, const struct hf_app *app, const struct re
 	center->messages_open++;
 	center->targets_open += message->target_count;
 	center->frame_bytes += message->frame_len;
+	if (request->wait == REQUEST_WAIT_ACKED)
+		message->ack_waits = message->target_count;
+	center->ack_waits += message->ack_waits;
 	memcpy(message->label, request->label, sizeof(message->label));
 	TAILQ_INSERT_TAIL(&center->messages, message, link);
 	*ret_message = message;

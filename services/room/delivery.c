@@ -16,8 +16,8 @@
 
 #define LOAD_TIMEOUT_MS   5000
 #define LOAD_COUNT_MAX    1000u
-#define SMALL_OUTPUT      4096u /* bytes queued that do not hold a page back */
-#define QUARANTINE_MAX_MS 3600000u
+#define SMALL_OUTPUT      4096u  /* bytes queued that do not hold a page back */
+#define QUARANTINE_MAX_MS 30000u /* an ack of something newer opens the queue before its time */
 
 /* One session's page: asked for, or to be asked for again after a while. */
 struct page_load {

@@ -293,8 +293,13 @@ void login_on_detach(struct room *room, struct connection *connection, struct hf
 		return;
 	}
 	session = session_of_app(room, connection, detach.app);
-	if (session != NULL)
+	if (session != NULL) {
+		bool attaching = session->flags & SESSION_ATTACHING;
+
 		session_drop(room, session);
+		if (attaching) /* register's answer finds nobody: this is the last chance */
+			send_attach_ack(room, connection, detach.app, 0, "");
+	}
 	/* Asked twice, or crossed with a kick: what was wanted is so, either way. */
 	len = hf_wire_encode_detach(HF_WIRE_DETACH_ACK,
 				    &(struct hf_wire_detach){ .app = detach.app }, wire,

@@ -70,7 +70,8 @@ static void on_push(const Hf__PushReply *reply, void *ctx)
 		++*redelivery->results[reply->results[0]];
 		if (reply->results[0] == HF__PUSH_RESULT__WRITTEN && entry != NULL)
 			saver_quarantine_on_delivery(&saver->quarantine, &entry->name,
-						     entry->message_id);
+						     entry->message_id,
+						     hf_loop_wall_ms(saver->service->loop));
 	}
 	try_later(redelivery, delivery->handle);
 	free(delivery);
@@ -245,8 +246,10 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 		if (taken[i] != NULL)
 			ask_register(redelivery, owners[i], taken, owners, count);
 	}
-	/* A full batch: there is more; it goes on as soon as this one is on its way. */
-	hf_loop_arm(saver->service->loop, timer, count == BATCH_MAX ? 10 : TICK_MS);
+	/* A full batch: there is more; it goes on as soon as this one is on its way. Those of a
+	 * node that is away must not keep the others waiting either. */
+	hf_loop_arm(saver->service->loop, timer,
+		    count == BATCH_MAX || passed == BATCH_MAX ? 10 : TICK_MS);
 }
 
 int saver_redelivery_new(struct saver *saver, struct saver_redelivery **ret)

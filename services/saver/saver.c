@@ -71,6 +71,8 @@ static const struct hf_option saver_options[] = {
 	  "deliveries of one message with no ack; then loads leave it out" },
 	{ "quarantine.message_time", HF_OPT_MSEC, AT(quarantine_message_time_ms), "1h", 1000,
 	  28 * 86400000ull, "for how long" },
+	{ "quarantine.patience", HF_OPT_MSEC, AT(quarantine_patience_ms), "30s", 0, 3600000,
+	  "logins or deliveries that follow each other so soon count as one" },
 	{ "quarantine.entries", HF_OPT_UINT, AT(quarantine_entries), "200000", 1000, 16000000,
 	  "registrations, and messages, that are counted" },
 	{ "history.messages", HF_OPT_UINT, AT(history_messages), "1000000", 1000, 16000000,
@@ -97,6 +99,11 @@ static const struct {
 	[SAVER_OVERLOADED] = { HF_RPC_OVERLOADED, "OVERLOADED" },
 	[SAVER_INTERNAL] = { HF_RPC_INTERNAL, "INTERNAL" },
 };
+
+const char *saver_error_reason(enum saver_error error)
+{
+	return errors[error].reason;
+}
 
 void saver_fail(struct saver *saver, void *call, enum saver_error error)
 {
@@ -225,11 +232,13 @@ static void make_metrics(struct saver *saver)
 							  "reason=\"purged\"", dropped);
 	for (unsigned i = 1; i < SAVER_ERROR_COUNT; i++) {
 		snprintf(labels, sizeof(labels), "reason=\"%s\"", errors[i].reason);
-		metrics->refused[i] = hf_metrics_counter(m, "holdfast_saver_refused_total", labels,
-							 "Calls refused, by reason.");
+		metrics->refused[i] =
+			hf_metrics_counter(m, "holdfast_saver_refused_total", labels,
+					   "Calls refused, in whole or in part, by reason.");
 	}
-	metrics->invalid = hf_metrics_counter(m, "holdfast_saver_refused_total",
-					      "reason=\"INVALID\"", "Calls refused, by reason.");
+	metrics->invalid =
+		hf_metrics_counter(m, "holdfast_saver_refused_total", "reason=\"INVALID\"",
+				   "Calls refused, in whole or in part, by reason.");
 	metrics->unreadable = hf_metrics_counter(m, "holdfast_saver_unreadable_total", NULL,
 						 "Values in Redis that were passed over.");
 	metrics->quarantined_registrations =
@@ -265,6 +274,7 @@ static int make_tables(struct saver *saver)
 	saver->quarantine.loads_time_ms = config->quarantine_time_ms;
 	saver->quarantine.deliveries = (uint32_t)config->quarantine_deliveries;
 	saver->quarantine.message_time_ms = config->quarantine_message_time_ms;
+	saver->quarantine.patience_ms = config->quarantine_patience_ms;
 	return err;
 }
 

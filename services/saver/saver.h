@@ -38,7 +38,7 @@ struct saver_config {
 	uint64_t store_ttl_ms, store_ttl_max_ms, store_cap;
 	uint64_t redelivery_after_ms, redelivery_entries, redelivery_timeout_ms;
 	uint64_t quarantine_loads, quarantine_time_ms, quarantine_deliveries;
-	uint64_t quarantine_message_time_ms, quarantine_entries;
+	uint64_t quarantine_message_time_ms, quarantine_patience_ms, quarantine_entries;
 	uint64_t history_messages, sweep_period_ms, await_max, claims_ttl_ms;
 };
 
@@ -90,6 +90,8 @@ bool saver_owns(const struct saver *saver, uint16_t slot);
 HF_MUST_CHECK bool saver_name_of_request(struct saver *saver, uint32_t app,
 					 const ProtobufCBinaryData *registration, void *call,
 					 struct saver_name *ret_name);
+/* The name that a reason has on the wire. */
+const char *saver_error_reason(enum saver_error error);
 /* End a call for a reason of the store, or for breaking a rule. */
 void saver_fail(struct saver *saver, void *call, enum saver_error error);
 void saver_fail_invalid(struct saver *saver, void *call, const char *reason);

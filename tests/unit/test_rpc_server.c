@@ -202,7 +202,7 @@ static void test_who_does_not_read_is_not_read(void **state)
 
 static void test_who_pings_without_reading_is_not_read(void **state)
 {
-	enum { PINGS = 4096, FLOOD = 16 << 20 };
+	enum { PINGS = 4096, FLOOD = 64 << 20 };
 	struct hf_rpc_server_options limits = { .output_max = 1 << 16 };
 	static uint8_t pings[PINGS * HF_RPC_HEADER_SIZE];
 	struct fixture *f = fixture_bare();

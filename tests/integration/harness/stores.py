@@ -72,10 +72,11 @@ class Store:
 class Redis(Store):
     def __init__(self, folder):
         super().__init__(folder, "redis")
+        self.appendfsync = "always"  # as of the next start
 
     def command(self):
         return ["redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.folder,
-                "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+                "--appendonly", "yes", "--appendfsync", self.appendfsync, "--save", "",
                 "--maxmemory-policy", "noeviction", "--daemonize", "no"]
 
     def greets(self, link):
