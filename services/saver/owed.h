@@ -1,10 +1,10 @@
 /* services/saver/owed.h - what was stored and is not acked: when to ask for one more delivery.
  * Pure: the caller brings the time; redelivery.c does the asking.
  *
- * An entry falls due after `delay`, then after twice that, and so on up to a minute; after the last
- * level it is dropped, as the next login loads the message anyway. All entries of a level wait
- * equally long, so that each level is a plain queue in order of its due times: no heap, no timer
- * each. */
+ * An entry falls due after `delay`; once tried, after twice that, and so on up to a minute; after
+ * the last level it is dropped, as the next login loads the message anyway. What could not be tried
+ * stays in its level. All entries of a level wait equally long, so that each level is a plain queue
+ * in order of its due times: no heap, no timer each. */
 #ifndef SAVER_OWED_H
 #define SAVER_OWED_H
 

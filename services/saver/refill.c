@@ -249,8 +249,8 @@ static void restore(struct refill_node *node)
 
 	node->pos = 0;
 	node->pending = 0;
-	/* The same content - unless Redis does not sync each write: then a restart or a fail-over may
-	 * have cost it the latest of them, which we still hold. */
+	/* The same content - unless Redis does not sync each write: then a restart or a fail-over
+	 * may have cost it the latest of them, which we still hold. */
 	if (node->known_token == node->marker.token &&
 	    saver_health_weakness(saver->health, node->number) == NULL) {
 		serve(node);
@@ -556,8 +556,7 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 void saver_refill_on_connected(struct saver_refill *refill, unsigned number)
 {
 	saver_health_check(refill->saver->health, number);
-	refill->nodes[number].deletes_before =
-		saver_write_behind_deletes_asked(refill->saver->wb);
+	refill->nodes[number].deletes_before = saver_write_behind_deletes_asked(refill->saver->wb);
 	look(&refill->nodes[number]);
 }
 

@@ -60,7 +60,7 @@ static const struct hf_option saver_options[] = {
 	{ "redelivery.after", HF_OPT_MSEC, AT(redelivery_after_ms), "3s", 100, 60000,
 	  "a message not acked by then is looked after; then after twice that, and so on" },
 	{ "redelivery.entries", HF_OPT_UINT, AT(redelivery_entries), "500000", 1000, 16000000,
-	  "messages looked after; above it the next login delivers" },
+	  "messages looked after; above it a later sweep or the next login delivers" },
 	{ "redelivery.timeout", HF_OPT_MSEC, AT(redelivery_timeout_ms), "2s", 50, 60000,
 	  "longest wait for a register or a room" },
 	{ "quarantine.loads", HF_OPT_UINT, AT(quarantine_loads), "5", 1, 1000000,
@@ -425,7 +425,10 @@ static const char *saver_remark(struct hf_service *service)
 
 static void saver_drain(struct hf_service *service)
 {
-	saver_write_behind_hurry(((struct saver *)service->state)->wb);
+	struct saver *saver = service->state;
+
+	saver_write_behind_hurry(saver->wb);
+	saver_await_end_all(&saver->await); /* they may wait for minutes: our leaving does not */
 }
 
 /* What is not written when the database is away stays in Redis: the next owner's sweep finds it. */

@@ -64,6 +64,7 @@ struct saver {
 	struct saver_sweep *sweep;
 	struct saver_redelivery *redelivery;
 	struct saver_owed owed;
+	bool owed_missed; /* some did not fit: a sweep offers them when there is room again */
 	struct saver_quarantine quarantine;
 	struct saver_history history;
 	struct saver_await await;

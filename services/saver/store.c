@@ -110,8 +110,10 @@ static void look_after(struct item *item)
 	struct saver *saver = item->store->saver;
 
 	if (!saver_owed_add(&saver->owed, &item->name, item->message_id,
-			    hf_loop_now_ms(saver->service->loop)))
+			    hf_loop_now_ms(saver->service->loop))) {
 		++*saver->metrics.owed_overflow;
+		saver->owed_missed = true;
+	}
 }
 
 static void on_hset(const redisReply *reply, enum saver_error error, void *ctx)

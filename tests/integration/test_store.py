@@ -271,3 +271,40 @@ def test_what_a_weak_redis_lost_at_its_end_comes_from_memory(new_cluster, tmp_pa
     phone = cluster.phone()
     phone.login((app, "reg-1"))
     assert [push.payload for push in phone.pushes(2)] == [b'"old"', b'"new"']
+
+
+def test_what_was_accepted_while_no_register_answered_is_pushed_when_one_does(new_cluster):
+    """However long that was: the client stays connected, so that no login would load it."""
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"saver": {"redelivery__after": "100ms"},
+                            "center": {"route__timeout": "100ms"}})
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    cluster.register.kill()
+    assert app.send("stranded", "reg-1").status == 202
+    wait_until(lambda: cluster.saver.metric("holdfast_saver_redeliveries_total", result="failed") > 8)
+    cluster.register.restart()
+    push = phone.next_push(20)
+    assert push.payload == b'"stranded"'
+    phone.ack(push)
+    wait_until(lambda: cluster.redis.queue_length(app.id, "reg-1") == 0)
+
+
+def test_what_there_was_no_room_to_look_after_is_pushed_when_there_is(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"saver": {"redelivery__after": "100ms", "redelivery__entries": 1000},
+                            "center": {"route__timeout": "100ms"}})
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    cluster.register.kill()
+    assert app.send("filler", [f"away-{n}" for n in range(1000)]).status == 202
+    assert app.send("one too many", "reg-1").status == 202
+    assert cluster.saver.metric("holdfast_saver_owed_overflow_total") == 1
+    cluster.center.kill()  # it would try for a while itself
+    cluster.register.restart()
+    push = phone.next_push(20)
+    assert push.payload == b'"one too many"'
+    phone.ack(push)
+    wait_until(lambda: cluster.redis.queue_length(app.id, "reg-1") == 0)

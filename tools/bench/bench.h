@@ -1,0 +1,229 @@
+/* tools/bench/bench.h - what the parts of hf-bench share.
+ *
+ *	main -> options -> supervise --fork--> clients (conn, recv, storm) -> client
+ *	                       |       `-----> load (push, http)           -> http
+ *	                       `-> output -> report
+ *
+ * One process supervises; workers do the load, each with one epoll loop and one `struct stats` in
+ * memory that all of them share. Workers only ever add to their own; the supervisor sums. */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "hf_base.h"
+#include "hf_histogram.h"
+#include "hf_token.h"
+
+#define LIST_MAX    64
+#define WORKERS_MAX 256
+#define WAVES_MAX   32
+
+enum exit_code {
+	EXIT_DONE = 0,
+	EXIT_USAGE = 1,
+	EXIT_UNREACHABLE = 4, /* not one client logged in, not one request answered */
+	EXIT_INVALID = 6,     /* the tool was the bottleneck, or one of its processes died */
+	EXIT_THRESHOLD = 99,  /* a --fail-if came true */
+};
+
+enum command_kind {
+	COMMAND_CONN = 1 << 0,
+	COMMAND_RECV = 1 << 1,
+	COMMAND_STORM = 1 << 2,
+	COMMAND_PUSH = 1 << 3,
+	COMMAND_HTTP = 1 << 4,
+	COMMAND_REPORT = 1 << 5,
+	COMMAND_MERGE = 1 << 6,
+};
+#define COMMANDS_CLIENT (COMMAND_CONN | COMMAND_RECV | COMMAND_STORM)
+#define COMMANDS_LOAD   (COMMAND_PUSH | COMMAND_HTTP)
+#define COMMANDS_RUN    (COMMANDS_CLIENT | COMMANDS_LOAD)
+
+struct list {
+	size_t count;
+	char *items[LIST_MAX];
+};
+
+struct options {
+	unsigned command; /* enum command_kind */
+	const char *command_name;
+	/* whom */
+	struct list addresses, ifaddrs;
+	char *dispatcher, *url, *key_file;
+	uint64_t app;
+	char *token_key_id, *token_secret_file, *token_file;
+	/* how many */
+	uint64_t count, start_number, processes;
+	char *prefix;
+	double connect_rate, rate;
+	uint64_t duration_ms, heartbeat_s;
+	bool no_ack;
+	uint64_t expect;
+	/* messages */
+	uint64_t size, qos, ttl_s, batch;
+	char *wait;
+	/* requests */
+	uint64_t connections, pipeline;
+	char *method, *body, *body_file, *content_type;
+	/* storm */
+	uint64_t waves, settle_ms, wave_every_ms;
+	double fraction, reconnect_rate;
+	bool reset;
+	/* what comes out */
+	char *out, *format, *stats_file;
+	struct list fail_if;
+	bool quiet;
+	uint64_t lag_limit_ms;
+	struct list arguments; /* not options: folders of report and merge */
+	int argc;
+	char **argv;
+};
+
+/* options.c: EXIT_DONE, or an exit code after having said what is wrong. */
+int options_parse(int argc, char **argv, unsigned command, struct options *ret);
+void options_help(FILE *to, unsigned command);
+
+/* ---- counters ---- */
+
+enum counter {
+	COUNT_STARTED,   /* connection attempts */
+	COUNT_CONNECTED, /* TCP */
+	COUNT_LOGINS,
+	COUNT_FAILED, /* attempts that did not get to LOGIN_ACK */
+	COUNT_CUT,    /* logged-in connections that ended without BYE, not by us */
+	COUNT_RX_MESSAGES,
+	COUNT_RX_BYTES, /* all that was read */
+	COUNT_UNIQUE,   /* of this tool's messages: seen for the first time */
+	COUNT_EXPECTED, /* highest sequence, summed over clients */
+	COUNT_DUPLICATED,
+	COUNT_REORDERED,
+	COUNT_FOREIGN, /* messages that this tool did not make */
+	COUNT_CLOCK_NEGATIVE,
+	COUNT_ACKS,
+	COUNT_SENT,          /* requests */
+	COUNT_SENT_MESSAGES, /* in them */
+	COUNT_ACCEPTED,      /* messages that the API took */
+	COUNT_ANSWERED,      /* requests */
+	COUNT_DROPPED_ARRIVALS,
+	COUNT_HTTP_2XX,
+	COUNT_HTTP_429,
+	COUNT_HTTP_4XX, /* the others */
+	COUNT_HTTP_5XX,
+	COUNT_HTTP_LOST, /* no answer: the connection ended */
+	COUNTERS
+};
+extern const char *const counter_names[COUNTERS];
+
+enum hist {
+	HIST_CONNECT,           /* connect() to established */
+	HIST_LOGIN,             /* intended start to LOGIN_ACK */
+	HIST_LOGIN_UNCORRECTED, /* connect() to LOGIN_ACK */
+	HIST_DELIVER,           /* intended send to receipt, steady clients in quiet times */
+	HIST_DELIVER_UNCORRECTED,
+	HIST_DELIVER_STORM, /* steady clients while others come back */
+	HIST_DELIVER_BACK,  /* clients that were dropped, after their return */
+	HIST_REQUEST,       /* intended send to answer */
+	HIST_REQUEST_UNCORRECTED,
+	HIST_LAG, /* how late a 10 ms tick of a worker runs */
+	HISTS
+};
+extern const char *const hist_names[HISTS];
+
+#define CLOSE_CODES 402 /* 4000..4399, then 1000, then others */
+static inline unsigned close_index(uint32_t code)
+{
+	if (code >= 4000 && code < 4400)
+		return code - 4000;
+	return code == 1000 ? 400 : 401;
+}
+
+struct wave {
+	uint64_t begin_ns; /* when its clients were dropped */
+	uint64_t dropped, recovered;
+	uint64_t done_ns; /* the newest recovery */
+};
+
+/* One worker's; all in microseconds but where the name says otherwise. */
+struct stats {
+	uint64_t counters[COUNTERS];
+	int64_t open;    /* logged in now */
+	int64_t opening; /* between connect() and LOGIN_ACK */
+	uint64_t closed[CLOSE_CODES];
+	uint64_t cpu_us;          /* of this process so far */
+	uint64_t lag_max_us;      /* since the supervisor last looked */
+	uint64_t heartbeat_turns; /* grows while the worker lives */
+	bool schedule_done;       /* all arrivals were made */
+	struct wave waves[WAVES_MAX];
+	struct hf_histogram hist[HISTS];
+};
+
+struct shared {
+	volatile bool stop;
+	uint64_t start_ns;   /* monotonic: the schedule of every worker counts from here */
+	int64_t wall_offset; /* wall clock - monotonic, ns */
+	uint32_t run;        /* names this run's messages */
+	struct stats stats[];
+};
+
+struct worker {
+	const struct options *options;
+	struct shared *shared;
+	struct stats *stats;
+	unsigned index, count;
+	const struct targets *targets;
+};
+
+void stats_add(struct stats *into, const struct stats *from); /* stats.c */
+
+/* ---- whom to connect to, and as whom (targets.c) ---- */
+
+struct target {
+	struct sockaddr_storage address;
+	socklen_t len;
+};
+struct targets {
+	size_t count, source_count, token_count;
+	struct target rooms[LIST_MAX], sources[LIST_MAX];
+	struct hf_token_key key;
+	bool has_key;
+	char **tokens; /* --token-file, by client number from --startnumber */
+	char *api_key; /* ID.SECRET */
+};
+/* An exit code; what was said is to be freed by _close(), also after an error. */
+int targets_open(const struct options *options, struct targets *ret);
+void targets_close(struct targets *targets);
+/* "prefix17"; returns its length. */
+size_t targets_registration(const struct options *options, uint64_t number,
+			    char ret[HF_REGISTRATION_MAX + 1]);
+/* Length, or -errno. */
+int targets_token(const struct options *options, const struct targets *targets, uint64_t number,
+		  char *ret, size_t size);
+/* host and port of "http://host:port/path"; the path, with its "/", into *ret_path. 0 or -EINVAL */
+int url_parse(const char *url, struct target *ret, char host[128], const char **ret_path);
+
+/* ---- the head of a message that this tool sends (payload.c) ---- */
+
+#define PAYLOAD_HEAD 32
+struct payload {
+	uint32_t run;
+	uint64_t sequence;    /* of this run and registration, from 1 */
+	uint64_t intended_ns; /* wall clock */
+	uint64_t sent_ns;
+};
+void payload_write(const struct payload *payload, uint8_t ret[PAYLOAD_HEAD]);
+bool payload_read(struct hf_bytes data, struct payload *ret);
+
+/* ---- workers; each returns when the run ends ---- */
+int clients_run(struct worker *worker); /* conn, recv, storm */
+int load_run(struct worker *worker);    /* push, http */
+
+/* ---- supervise.c, output.c, report.c, merge.c, thresholds.c ---- */
+
+struct summary; /* output.h */
+int supervise(const struct options *options);
+int report_command(const struct options *options);
+int merge_command(const struct options *options);
+
+#endif

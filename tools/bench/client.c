@@ -1,0 +1,398 @@
+#include "client.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "hf_wire.h"
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+static struct stats *stats_of(const struct client *client)
+{
+	return client->fleet->engine.worker->stats;
+}
+
+static void count(const struct client *client, enum counter counter, uint64_t n)
+{
+	stats_of(client)->counters[counter] += n;
+}
+
+static void record_ns(const struct client *client, enum hist hist, uint64_t from_ns, uint64_t to_ns)
+{
+	hf_histogram_record(&stats_of(client)->hist[hist],
+			    to_ns > from_ns ? (to_ns - from_ns) / 1000 : 0);
+}
+
+/* The one place where a connection ends. */
+static void finish(struct client *client)
+{
+	struct stats *stats = stats_of(client);
+
+	if (client->state == CLIENT_OPEN)
+		stats->open--;
+	else if (client->state != CLIENT_IDLE)
+		stats->opening--;
+	if (client->fd >= 0)
+		close(client->fd);
+	client->fd = -1;
+	client->state = CLIENT_IDLE;
+	free(client->partial);
+	client->partial = NULL;
+	client->partial_len = client->partial_size = 0;
+}
+
+/* The server or the network ended it. */
+static void lose(struct client *client, bool with_bye)
+{
+	if (client->state != CLIENT_OPEN)
+		count(client, COUNT_FAILED, 1);
+	else if (!with_bye)
+		count(client, COUNT_CUT, 1);
+	finish(client);
+}
+
+static bool send_all(struct client *client, const uint8_t *data, size_t len)
+{
+	/* A device sends little: a socket that is full is one whose server has stopped reading. */
+	if (send(client->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len) {
+		lose(client, false);
+		return false;
+	}
+	client->last_sent_s = (uint32_t)(client->fleet->engine.now_ns / 1000000000u);
+	return true;
+}
+
+void client_ping(struct client *client)
+{
+	send_all(client, hf_wire_ping_frame, sizeof(hf_wire_ping_frame));
+}
+
+static void login(struct client *client)
+{
+	const struct worker *worker = client->fleet->engine.worker;
+	const struct options *options = worker->options;
+	char registration[HF_REGISTRATION_MAX + 1], token[HF_TOKEN_MAX + 1];
+	uint8_t frame[HF_TOKEN_MAX + 512];
+	size_t len = targets_registration(options, client->number, registration);
+	int token_len =
+		targets_token(options, worker->targets, client->number, token, sizeof(token));
+	struct hf_wire_login body = {
+		.version = HF_WIRE_VERSION,
+		.device = hf_bytes_of(registration, len),
+		.platform = HF_BYTES_LITERAL("bench"),
+		.network = HF_NETWORK_WIFI,
+		.heartbeat_s = (uint32_t)options->heartbeat_s,
+		.session_count = 1,
+	};
+	ssize_t frame_len;
+
+	body.sessions[0].app = (uint32_t)options->app;
+	body.sessions[0].registration = hf_bytes_of(registration, len);
+	body.sessions[0].token = hf_bytes_of(token, token_len > 0 ? (size_t)token_len : 0);
+	frame_len = hf_wire_encode_login(&body, frame, sizeof(frame));
+	if (frame_len < 0) {
+		lose(client, false);
+		return;
+	}
+	send_all(client, frame, (size_t)frame_len);
+}
+
+void client_start(struct client *client, uint64_t intended_ns)
+{
+	struct engine *engine = &client->fleet->engine;
+	const struct targets *targets = engine->worker->targets;
+	const struct target *room = &targets->rooms[client->number % targets->count];
+	int on = 1, fd;
+
+	client->intended_ns = intended_ns;
+	client->started_ns = engine->now_ns;
+	count(client, COUNT_STARTED, 1);
+	fd = socket(room->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		count(client, COUNT_FAILED, 1);
+		return;
+	}
+	client->fd = fd;
+	client->state = CLIENT_CONNECTING;
+	stats_of(client)->opening++;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (targets->source_count > 0) {
+		uint64_t place = client->number / targets->count % targets->source_count;
+
+		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+		if (bind(fd, (const struct sockaddr *)&targets->sources[place].address,
+			 targets->sources[place].len) < 0) {
+			lose(client, false);
+			return;
+		}
+	}
+	if ((connect(fd, (const struct sockaddr *)&room->address, room->len) < 0 &&
+	     errno != EINPROGRESS) ||
+	    engine_watch(engine, fd, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT, &client->source) < 0)
+		lose(client, false);
+}
+
+static void on_connected(struct client *client)
+{
+	struct engine *engine = &client->fleet->engine;
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	if (err != 0 || engine_watch(engine, client->fd, EPOLL_CTL_MOD, EPOLLIN, &client->source)) {
+		lose(client, false);
+		return;
+	}
+	count(client, COUNT_CONNECTED, 1);
+	record_ns(client, HIST_CONNECT, client->started_ns, engine->now_ns);
+	client->state = CLIENT_LOGIN;
+	login(client);
+}
+
+static void on_login_ack(struct client *client, struct hf_bytes body)
+{
+	struct engine *engine = &client->fleet->engine;
+	struct stats *stats = stats_of(client);
+	struct hf_wire_login_ack ack;
+
+	if (client->state != CLIENT_LOGIN || hf_wire_decode_login_ack(body, &ack) < 0 ||
+	    ack.result_count != 1 || ack.results[0].code != 0)
+		return; /* BYE follows, and counts as a failure */
+	client->state = CLIENT_OPEN;
+	client->heartbeat_s = ack.heartbeat_s;
+	stats->opening--;
+	stats->open++;
+	count(client, COUNT_LOGINS, 1);
+	record_ns(client, HIST_LOGIN, client->intended_ns, engine->now_ns);
+	record_ns(client, HIST_LOGIN_UNCORRECTED, client->started_ns, engine->now_ns);
+	if (client->wave > 0) {
+		struct wave *wave = &stats->waves[client->wave - 1];
+
+		wave->recovered++;
+		wave->done_ns = engine->now_ns;
+		client->wave = 0;
+	}
+}
+
+/* Sequence numbers start at 1 for each registration and run, so what is missing below the highest
+ * is lost, or still to come. */
+static bool is_new(struct client *client, const struct payload *payload)
+{
+	uint64_t ahead;
+
+	if (client->run != payload->run) {
+		client->run = payload->run;
+		client->highest = client->seen = 0;
+	}
+	if (payload->sequence > client->highest) {
+		ahead = payload->sequence - client->highest;
+		client->seen = ahead >= 64 ? 1 : client->seen << ahead | 1;
+		client->highest = payload->sequence;
+		count(client, COUNT_EXPECTED, ahead);
+		return true;
+	}
+	ahead = client->highest - payload->sequence;
+	if (ahead >= 64 || client->seen >> ahead & 1) {
+		count(client, COUNT_DUPLICATED, 1);
+		return false;
+	}
+	client->seen |= 1ull << ahead;
+	count(client, COUNT_REORDERED, 1);
+	return true;
+}
+
+static void on_push(struct client *client, struct hf_bytes body)
+{
+	struct engine *engine = &client->fleet->engine;
+	struct fleet *fleet = client->fleet;
+	struct hf_wire_push push;
+	struct payload payload;
+	enum hist hist = HIST_DELIVER;
+
+	if (hf_wire_decode_push(body, &push) < 0)
+		return;
+	count(client, COUNT_RX_MESSAGES, 1);
+	if (push.qos > 0 && !engine->worker->options->no_ack)
+		fleet->acks[fleet->ack_count++] = push.message_id;
+	if (!payload_read(push.payload, &payload)) {
+		count(client, COUNT_FOREIGN, 1);
+		return;
+	}
+	if (!is_new(client, &payload))
+		return;
+	count(client, COUNT_UNIQUE, 1);
+	if (payload.sent_ns > engine->wall_ns)
+		count(client, COUNT_CLOCK_NEGATIVE, 1);
+	if (client->dropped)
+		hist = HIST_DELIVER_BACK;
+	else if (fleet->in_storm)
+		hist = HIST_DELIVER_STORM;
+	record_ns(client, hist, payload.intended_ns, engine->wall_ns);
+	if (hist == HIST_DELIVER)
+		record_ns(client, HIST_DELIVER_UNCORRECTED, payload.sent_ns, engine->wall_ns);
+}
+
+static void flush_acks(struct client *client)
+{
+	struct fleet *fleet = client->fleet;
+	uint8_t frame[HF_WIRE_CONTROL_MAX];
+	ssize_t len;
+
+	if (fleet->ack_count == 0 || client->fd < 0)
+		return;
+	len = hf_wire_encode_ack(fleet->acks, fleet->ack_count, frame, sizeof(frame));
+	count(client, COUNT_ACKS, fleet->ack_count);
+	fleet->ack_count = 0;
+	if (len > 0)
+		send_all(client, frame, (size_t)len);
+}
+
+static void on_bye(struct client *client, struct hf_bytes body)
+{
+	struct hf_wire_bye bye;
+
+	if (hf_wire_decode_bye(body, &bye) < 0)
+		bye.code = 0;
+	stats_of(client)->closed[close_index(bye.code)]++;
+	lose(client, true);
+}
+
+static void on_frame(struct client *client, const struct hf_wire_frame *frame)
+{
+	switch (frame->type) {
+	case HF_WIRE_LOGIN_ACK:
+		on_login_ack(client, frame->body);
+		break;
+	case HF_WIRE_PUSH:
+		on_push(client, frame->body);
+		if (client->fleet->ack_count == HF_ARRAY_LEN(client->fleet->acks))
+			flush_acks(client);
+		break;
+	case HF_WIRE_PING:
+		send_all(client, hf_wire_pong_frame, sizeof(hf_wire_pong_frame));
+		break;
+	case HF_WIRE_BYE:
+		on_bye(client, frame->body);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Returns the bytes that were whole frames, or -1 when the stream is lost. */
+static ssize_t take_frames(struct client *client, const uint8_t *data, size_t len, size_t *ret_need)
+{
+	size_t pos = 0;
+
+	*ret_need = 0;
+	while (pos < len && client->fd >= 0) {
+		struct hf_wire_frame frame;
+		ssize_t n = hf_wire_decode(data + pos, len - pos, UINT32_MAX, &frame, ret_need);
+
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			break;
+		on_frame(client, &frame);
+		pos += (size_t)n;
+	}
+	return (ssize_t)pos;
+}
+
+static bool keep_rest(struct client *client, const uint8_t *data, size_t len, size_t need)
+{
+	uint8_t *grown;
+	size_t size = HF_MAX(need, len);
+
+	if (len > 0 && size > client->partial_size) {
+		grown = malloc(size);
+		if (grown == NULL)
+			return false;
+		memcpy(grown, data, len);
+		free(client->partial);
+		client->partial = grown;
+		client->partial_size = (uint32_t)size;
+	} else if (len > 0) {
+		memmove(client->partial, data, len);
+	} else {
+		free(client->partial);
+		client->partial = NULL;
+		client->partial_size = 0;
+	}
+	client->partial_len = (uint32_t)len;
+	return true;
+}
+
+static void on_readable(struct client *client)
+{
+	struct fleet *fleet = client->fleet;
+	uint8_t *buffer = fleet->buffer;
+	size_t have = client->partial_len, need = 0;
+	ssize_t n = recv(client->fd, buffer + have, CLIENT_BUFFER - have, 0), taken;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		lose(client, false);
+		return;
+	}
+	count(client, COUNT_RX_BYTES, (uint64_t)n);
+	if (have > 0)
+		memcpy(buffer, client->partial, have);
+	have += (size_t)n;
+	fleet->ack_count = 0;
+	taken = take_frames(client, buffer, have, &need);
+	flush_acks(client);
+	if (client->fd < 0)
+		return;
+	if (taken < 0 || !keep_rest(client, buffer + taken, have - (size_t)taken, need))
+		lose(client, false);
+}
+
+static void on_events(struct source *source, uint32_t events)
+{
+	struct client *client = HF_CONTAINER_OF(source, struct client, source);
+
+	/* Dropped and started anew in this turn: the event may be of the old descriptor, and then
+	 * what follows finds nothing to do. */
+	if (client->fd < 0)
+		return;
+	if (client->state == CLIENT_CONNECTING) {
+		if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+			on_connected(client);
+		return;
+	}
+	on_readable(client);
+}
+
+void client_init(struct client *client, struct fleet *fleet, uint32_t number)
+{
+	client->source.on_events = on_events;
+	client->fleet = fleet;
+	client->fd = -1;
+	client->number = number;
+}
+
+void client_drop(struct client *client, bool reset)
+{
+	struct linger linger = { .l_onoff = 1 };
+	const struct hf_wire_bye bye = { .code = HF_CLOSE_NORMAL };
+	uint8_t frame[64];
+	ssize_t len;
+
+	if (client->fd < 0)
+		return;
+	if (reset) {
+		setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	} else if (client->state == CLIENT_OPEN) {
+		len = hf_wire_encode_bye(&bye, frame, sizeof(frame));
+		if (len > 0)
+			(void)!send(client->fd, frame, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+	finish(client);
+}

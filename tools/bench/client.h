@@ -1,0 +1,52 @@
+/* tools/bench/client.h - one simulated device: connects, logs in, counts and acks what it gets. */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include "engine.h"
+
+enum client_state { CLIENT_IDLE, CLIENT_CONNECTING, CLIENT_LOGIN, CLIENT_OPEN };
+
+struct client {
+	struct source source;
+	struct fleet *fleet;
+	int fd;
+	uint8_t state; /* enum client_state */
+	bool dropped;  /* by a wave, at least once */
+	uint8_t wave;  /* the wave that it comes back from, + 1 */
+	uint8_t spare;
+	uint32_t number; /* counted from --startnumber, over all workers */
+	uint32_t heartbeat_s, last_sent_s;
+	uint32_t partial_len, partial_size;
+	uint8_t *partial; /* a frame that is not complete */
+	uint64_t intended_ns, started_ns;
+	uint32_t run;           /* whose messages `highest` and `seen` are about */
+	uint64_t highest, seen; /* bit i: highest - i came */
+};
+
+/* All clients of one worker. */
+struct fleet {
+	struct engine engine;
+	struct client *clients;
+	uint64_t count;
+	uint8_t *buffer; /* for every read */
+	bool in_storm;
+	uint64_t acks[512]; /* of the client being read */
+	size_t ack_count;
+	/* the schedules, clients.c */
+	uint64_t next_arrival, next_back, back_count;
+	uint32_t *back; /* clients to reconnect, in order */
+	double back_rate;
+	uint64_t back_start_ns;
+	unsigned next_wave, current_wave;
+	uint64_t end_ns, sweep_pos;
+};
+
+#define CLIENT_BUFFER (256u * 1024)
+
+void client_init(struct client *client, struct fleet *fleet, uint32_t number);
+void client_start(struct client *client, uint64_t intended_ns);
+/* Ends the connection: by BYE and FIN, or RST. */
+void client_drop(struct client *client, bool reset);
+void client_ping(struct client *client);
+
+#endif

@@ -1,0 +1,204 @@
+/* The schedules of conn, recv and storm: when which client connects, drops, comes back, beats. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "client.h"
+
+#define SECOND_NS   1000000000ull
+#define SWEEP_TICKS 100 /* every client is looked at once a second */
+
+static const struct options *options_of(const struct fleet *fleet)
+{
+	return fleet->engine.worker->options;
+}
+
+/* Arrivals of all workers interleave: client i of the whole run is due at start + i / rate. */
+static uint64_t arrival_due(const struct fleet *fleet, uint64_t i)
+{
+	return fleet->engine.worker->shared->start_ns +
+	       (uint64_t)((double)fleet->clients[i].number / options_of(fleet)->connect_rate * 1e9);
+}
+
+static uint64_t make_arrivals(struct fleet *fleet)
+{
+	while (fleet->next_arrival < fleet->count) {
+		uint64_t due_ns = arrival_due(fleet, fleet->next_arrival);
+
+		if (due_ns > fleet->engine.now_ns)
+			return due_ns;
+		client_start(&fleet->clients[fleet->next_arrival++], due_ns);
+	}
+	return UINT64_MAX;
+}
+
+static uint64_t make_returns(struct fleet *fleet)
+{
+	double share = options_of(fleet)->reconnect_rate / fleet->engine.worker->count;
+
+	while (fleet->next_back < fleet->back_count) {
+		struct client *client = &fleet->clients[fleet->back[fleet->next_back]];
+		uint64_t due_ns = fleet->back_start_ns;
+
+		if (share > 0)
+			due_ns += (uint64_t)((double)fleet->next_back / share * 1e9);
+		if (due_ns > fleet->engine.now_ns)
+			return due_ns;
+		fleet->next_back++;
+		client_start(client, due_ns);
+	}
+	return UINT64_MAX;
+}
+
+static bool chosen(uint32_t number, unsigned wave, double fraction)
+{
+	uint32_t hash = (number * 2654435761u) ^ (wave * 0x9e3779b9u);
+
+	hash ^= hash >> 15;
+	hash *= 0x2c1b3c6du;
+	hash ^= hash >> 12;
+	return (double)hash < fraction * 4294967296.0;
+}
+
+/* The same clients drop in each wave, so that the others stay a steady measure. */
+static void begin_wave(struct fleet *fleet)
+{
+	struct wave *wave = &fleet->engine.worker->stats->waves[fleet->next_wave];
+
+	fleet->back_count = fleet->next_back = 0;
+	fleet->back_start_ns = wave->begin_ns = fleet->engine.now_ns;
+	fleet->current_wave = ++fleet->next_wave;
+	for (uint64_t i = 0; i < fleet->count; i++) {
+		struct client *client = &fleet->clients[i];
+
+		if (client->state != CLIENT_OPEN ||
+		    !chosen(client->number, 0, options_of(fleet)->fraction))
+			continue;
+		client_drop(client, options_of(fleet)->reset);
+		client->dropped = true;
+		client->wave = (uint8_t)fleet->next_wave;
+		fleet->back[fleet->back_count++] = (uint32_t)i;
+		wave->dropped++;
+	}
+	fleet->in_storm = true;
+}
+
+static uint64_t wave_due(const struct fleet *fleet)
+{
+	const struct options *options = options_of(fleet);
+
+	return fleet->engine.worker->shared->start_ns +
+	       (uint64_t)((double)options->count / options->connect_rate * 1e9) +
+	       (options->settle_ms + fleet->next_wave * options->wave_every_ms) * 1000000u;
+}
+
+static uint64_t on_schedule(struct engine *engine)
+{
+	struct fleet *fleet = engine->ctx;
+	uint64_t next_ns = make_arrivals(fleet), wave_ns = UINT64_MAX, back_ns;
+
+	engine->worker->stats->schedule_done = fleet->next_arrival == fleet->count;
+	if (options_of(fleet)->command == COMMAND_STORM) {
+		if (fleet->next_wave < options_of(fleet)->waves) {
+			wave_ns = wave_due(fleet);
+			if (engine->now_ns >= wave_ns) {
+				begin_wave(fleet);
+				wave_ns = UINT64_MAX;
+			}
+		}
+		back_ns = make_returns(fleet);
+		next_ns = HF_MIN(next_ns, HF_MIN(wave_ns, back_ns));
+	}
+	return next_ns;
+}
+
+/* Beats: a share of the clients each tick, each of them once a second. */
+static void sweep(struct fleet *fleet)
+{
+	uint32_t now_s = (uint32_t)(fleet->engine.now_ns / SECOND_NS);
+	uint64_t share = fleet->count / SWEEP_TICKS + 1;
+
+	for (uint64_t i = 0; i < share && i < fleet->count; i++) {
+		struct client *client = &fleet->clients[fleet->sweep_pos];
+
+		fleet->sweep_pos = (fleet->sweep_pos + 1) % fleet->count;
+		/* A little early: a beat that is late by a sweep and the way must not cost it. */
+		if (client->state == CLIENT_OPEN && client->heartbeat_s > 0 &&
+		    now_s - client->last_sent_s + 2 >= client->heartbeat_s)
+			client_ping(client);
+		/* A return that was refused is tried again; its time counts from the wave. */
+		else if (client->state == CLIENT_IDLE && client->wave > 0 &&
+			 fleet->next_back == fleet->back_count &&
+			 fleet->engine.now_ns - client->started_ns > SECOND_NS)
+			client_start(client, client->intended_ns);
+	}
+}
+
+static bool wave_is_over(const struct fleet *fleet)
+{
+	const struct wave *wave = &fleet->engine.worker->stats->waves[fleet->current_wave - 1];
+
+	return fleet->next_back == fleet->back_count && wave->recovered == wave->dropped;
+}
+
+static void on_tick(struct engine *engine)
+{
+	struct fleet *fleet = engine->ctx;
+
+	if (fleet->in_storm && wave_is_over(fleet))
+		fleet->in_storm = false;
+	if (fleet->count > 0)
+		sweep(fleet);
+	if (fleet->end_ns != 0 && engine->now_ns >= fleet->end_ns)
+		engine->done = true;
+}
+
+static void set_end(struct fleet *fleet)
+{
+	const struct options *options = options_of(fleet);
+	uint64_t setup_ns = (uint64_t)((double)options->count / options->connect_rate * 1e9);
+
+	if (options->duration_ms == 0)
+		return;
+	fleet->end_ns =
+		fleet->engine.worker->shared->start_ns + setup_ns + options->duration_ms * 1000000u;
+	if (options->command == COMMAND_STORM)
+		fleet->end_ns +=
+			(options->settle_ms + (options->waves - 1) * options->wave_every_ms) *
+			1000000u;
+}
+
+int clients_run(struct worker *worker)
+{
+	struct fleet *fleet = calloc(1, sizeof(*fleet));
+	int err;
+
+	if (fleet == NULL)
+		return -ENOMEM;
+	err = engine_open(&fleet->engine, worker);
+	fleet->count = worker->options->count / worker->count +
+		       (worker->index < worker->options->count % worker->count);
+	fleet->clients = calloc(fleet->count + 1, sizeof(*fleet->clients));
+	fleet->back = calloc(fleet->count + 1, sizeof(*fleet->back));
+	fleet->buffer = malloc(CLIENT_BUFFER);
+	if (err < 0 || fleet->clients == NULL || fleet->back == NULL || fleet->buffer == NULL)
+		goto out;
+	for (uint64_t i = 0; i < fleet->count; i++)
+		client_init(&fleet->clients[i], fleet,
+			    (uint32_t)(i * worker->count + worker->index));
+	fleet->engine.ctx = fleet;
+	fleet->engine.on_schedule = on_schedule;
+	fleet->engine.on_tick = on_tick;
+	set_end(fleet);
+	engine_run(&fleet->engine);
+	/* The connections end with the process: the server sees them leave without BYE, as a
+	 * network that breaks, unless there is time to say it. */
+	for (uint64_t i = 0; i < fleet->count; i++)
+		client_drop(&fleet->clients[i], false);
+out:
+	free(fleet->buffer);
+	free(fleet->back);
+	free(fleet->clients);
+	engine_close(&fleet->engine);
+	free(fleet);
+	return err;
+}

@@ -1,0 +1,276 @@
+/* push and http: requests on a schedule.
+ *
+ * The schedule is open loop: request i is due at start + i / rate whatever became of the ones
+ * before. When every connection is full it waits, and its latency counts from when it was due. What
+ * could not be sent before the end is a dropped arrival. With --rate 0 the loop is closed: each
+ * answer makes room for the next request, and no such latency is to be had. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "hf_text.h"
+#include "http.h"
+
+#define DRAIN_NS  5000000000ull /* for the last answers */
+#define BURST_MAX 256           /* requests made in one turn */
+
+struct load {
+	struct engine engine;
+	struct http_pool pool;
+	struct target to;
+	char host[128];
+	const char *path;
+	uint64_t next, end_ns, stop_ns; /* schedule: requests made; its end; the end of waiting */
+	uint64_t random;
+	uint32_t *sequences; /* of each registration of this worker */
+	uint64_t targets;
+	struct hf_buffer body;
+	uint8_t *payload;
+	char *base64;
+};
+
+static const struct options *options_of(const struct load *load)
+{
+	return load->engine.worker->options;
+}
+
+static uint64_t random_next(struct load *load)
+{
+	/* xorshift64* */
+	load->random ^= load->random >> 12;
+	load->random ^= load->random << 25;
+	load->random ^= load->random >> 27;
+	return load->random * 0x2545f4914f6cdd1dull;
+}
+
+static int append_message(struct load *load, uint64_t intended_ns)
+{
+	const struct worker *worker = load->engine.worker;
+	const struct options *options = options_of(load);
+	uint64_t place = random_next(load) % load->targets;
+	char registration[HF_REGISTRATION_MAX + 1];
+	const struct payload payload = {
+		.run = worker->shared->run,
+		.sequence = ++load->sequences[place],
+		.intended_ns = engine_wall_of(&load->engine, intended_ns),
+		.sent_ns = load->engine.wall_ns,
+	};
+
+	/* A registration belongs to one worker, so its sequence has one source. */
+	targets_registration(options, place * worker->count + worker->index, registration);
+	payload_write(&payload, load->payload);
+	hf_base64_encode(load->payload, options->size, false, load->base64);
+	return hf_buffer_printf(
+		&load->body,
+		"{\"audience\":{\"registration_id\":[\"%s\"]},\"message\":{\"data_"
+		"b64\":\"%s\",\"qos\":%u,\"ttl\":%llu},\"options\":{\"wait\":\"%s\"}}",
+		registration, load->base64, (unsigned)options->qos,
+		(unsigned long long)options->ttl_s, options->wait);
+}
+
+static int make_body(struct load *load, uint64_t intended_ns)
+{
+	const struct options *options = options_of(load);
+	int err = 0;
+
+	hf_buffer_clear(&load->body, SIZE_MAX);
+	if (options->command == COMMAND_HTTP)
+		return options->body == NULL ? 0
+					     : hf_buffer_append(&load->body, options->body,
+								strlen(options->body));
+	if (options->batch == 1)
+		return append_message(load, intended_ns);
+	err = hf_buffer_printf(&load->body, "{\"parallel\":true,\"messages\":[");
+	for (uint64_t i = 0; err == 0 && i < options->batch; i++) {
+		if (i > 0)
+			err = hf_buffer_append(&load->body, ",", 1);
+		if (err == 0)
+			err = append_message(load, intended_ns);
+	}
+	return err == 0 ? hf_buffer_printf(&load->body, "]}") : err;
+}
+
+static bool send_one(struct load *load, uint64_t intended_ns)
+{
+	const struct options *options = options_of(load);
+	struct http_conn *conn = http_free_place(&load->pool);
+	struct http_ticket ticket = { intended_ns, load->engine.now_ns, (uint32_t)options->batch };
+	const char *key = load->engine.worker->targets->api_key;
+	char head[1024], path[128];
+	size_t body_len;
+	int len;
+
+	if (conn == NULL || make_body(load, intended_ns) < 0)
+		return false;
+	body_len = hf_buffer_len(&load->body);
+	snprintf(path, sizeof(path), "/v1/apps/%llu/messages%s", (unsigned long long)options->app,
+		 options->batch > 1 ? "/batch" : "");
+	len = snprintf(head, sizeof(head), "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s",
+		       options->command == COMMAND_PUSH ? "POST" : options->method,
+		       options->command == COMMAND_PUSH ? path : load->path, load->host,
+		       key != NULL ? "Authorization: Bearer " : "", key != NULL ? key : "",
+		       key != NULL ? "\r\n" : "");
+	if (body_len > 0 && len < (int)sizeof(head))
+		len += snprintf(head + len, sizeof(head) - (size_t)len,
+				"Content-Type: %s\r\nContent-Length: %zu\r\n",
+				options->command == COMMAND_PUSH ? "application/json"
+								 : options->content_type,
+				body_len);
+	if (len < (int)sizeof(head))
+		len += snprintf(head + len, sizeof(head) - (size_t)len, "\r\n");
+	if (len >= (int)sizeof(head) ||
+	    http_request(conn, &ticket, head, (size_t)len, hf_buffer_data(&load->body), body_len))
+		return false;
+	load->engine.worker->stats->counters[COUNT_SENT]++;
+	load->engine.worker->stats->counters[COUNT_SENT_MESSAGES] +=
+		options->command == COMMAND_PUSH ? options->batch : 0;
+	return true;
+}
+
+static uint32_t accepted_in(const struct http_ticket *ticket, const struct http_answer *answer)
+{
+	static const char mark[] = "\"message_id\"";
+	const char *at = answer->body, *end = at + answer->body_len;
+	uint32_t count = 0;
+
+	if (answer->status / 100 != 2 || ticket->messages == 1)
+		return answer->status / 100 == 2;
+	while ((at = memmem(at, (size_t)(end - at), mark, sizeof(mark) - 1)) != NULL) {
+		at += sizeof(mark) - 1;
+		count++;
+	}
+	return HF_MIN(count, ticket->messages);
+}
+
+static enum counter status_counter(int status)
+{
+	if (status == 0)
+		return COUNT_HTTP_LOST;
+	if (status == 429)
+		return COUNT_HTTP_429;
+	if (status / 100 == 2)
+		return COUNT_HTTP_2XX;
+	return status / 100 == 5 ? COUNT_HTTP_5XX : COUNT_HTTP_4XX;
+}
+
+static void on_answer(struct http_pool *pool, const struct http_ticket *ticket,
+		      const struct http_answer *answer)
+{
+	struct load *load = pool->ctx;
+	struct stats *stats = load->engine.worker->stats;
+	uint64_t now_ns = load->engine.now_ns;
+
+	stats->counters[status_counter(answer->status)]++;
+	if (answer->status == 0)
+		return;
+	stats->counters[COUNT_ANSWERED]++;
+	stats->counters[COUNT_ACCEPTED] += accepted_in(ticket, answer);
+	hf_histogram_record(&stats->hist[HIST_REQUEST], (now_ns - ticket->intended_ns) / 1000);
+	hf_histogram_record(&stats->hist[HIST_REQUEST_UNCORRECTED],
+			    (now_ns - ticket->sent_ns) / 1000);
+}
+
+static uint64_t due_ns(const struct load *load, uint64_t i)
+{
+	const struct worker *worker = load->engine.worker;
+
+	return worker->shared->start_ns + (uint64_t)((double)(i * worker->count + worker->index) /
+						     options_of(load)->rate * 1e9);
+}
+
+static uint64_t on_schedule(struct engine *engine)
+{
+	struct load *load = engine->ctx;
+	bool open_loop = options_of(load)->rate > 0;
+	uint64_t next_ns = UINT64_MAX;
+
+	if (load->end_ns != 0 && engine->now_ns >= load->end_ns) {
+		engine->worker->stats->schedule_done = true;
+		return UINT64_MAX;
+	}
+	for (unsigned i = 0; i < BURST_MAX; i++) {
+		uint64_t due = open_loop ? due_ns(load, load->next) : engine->now_ns;
+
+		if (due > engine->now_ns) {
+			next_ns = due;
+			break;
+		}
+		if (!send_one(load, due))
+			break; /* no place: an answer or the next tick brings one */
+		load->next++;
+		if (i == BURST_MAX - 1)
+			next_ns = engine->now_ns;
+	}
+	http_flush(&load->pool);
+	return next_ns;
+}
+
+static void on_tick(struct engine *engine)
+{
+	struct load *load = engine->ctx;
+
+	if (load->end_ns == 0 || engine->now_ns < load->end_ns)
+		return;
+	if (http_in_flight(&load->pool) == 0 || engine->now_ns >= load->end_ns + DRAIN_NS)
+		engine->done = true;
+}
+
+/* What was due and never sent. */
+static void count_dropped(struct load *load)
+{
+	struct worker *worker = load->engine.worker;
+	double seconds = (double)(load->end_ns - worker->shared->start_ns) / 1e9;
+	double due;
+
+	if (load->end_ns == 0 || options_of(load)->rate <= 0 || worker->shared->stop)
+		return;
+	due = seconds * options_of(load)->rate / worker->count;
+	if (due > (double)load->next + 1)
+		worker->stats->counters[COUNT_DROPPED_ARRIVALS] = (uint64_t)due - load->next;
+}
+
+int load_run(struct worker *worker)
+{
+	const struct options *options = worker->options;
+	struct load *load = calloc(1, sizeof(*load));
+	int err;
+
+	if (load == NULL)
+		return -ENOMEM;
+	err = engine_open(&load->engine, worker);
+	if (err == 0)
+		err = url_parse(options->url, &load->to, load->host, &load->path);
+	load->random = (worker->shared->run + worker->index + 1) * 0x9e3779b97f4a7c15ull;
+	load->targets = HF_MAX(options->count / worker->count, 1);
+	load->sequences = calloc(load->targets, sizeof(*load->sequences));
+	load->payload = calloc(1, options->size + 1);
+	load->base64 = malloc(options->size * 4 / 3 + 8);
+	load->pool = (struct http_pool){
+		.engine = &load->engine,
+		.to = &load->to,
+		.conn_count = (uint32_t)HF_MAX(options->connections / worker->count, 1),
+		.depth = (uint32_t)options->pipeline,
+		.on_answer = on_answer,
+		.ctx = load
+	};
+	if (load->sequences == NULL || load->payload == NULL || load->base64 == NULL)
+		err = -ENOMEM;
+	if (err == 0)
+		err = http_open(&load->pool);
+	if (err == 0) {
+		load->engine.ctx = load;
+		load->engine.on_schedule = on_schedule;
+		load->engine.on_tick = on_tick;
+		if (options->duration_ms > 0)
+			load->end_ns = worker->shared->start_ns + options->duration_ms * 1000000u;
+		engine_run(&load->engine);
+		count_dropped(load);
+	}
+	http_close(&load->pool);
+	hf_buffer_deinit(&load->body);
+	free(load->base64);
+	free(load->payload);
+	free(load->sequences);
+	engine_close(&load->engine);
+	free(load);
+	return err;
+}

@@ -1,0 +1,100 @@
+/* hf-bench: the load tester. See README.md, or --help. */
+#include "bench.h"
+
+static const struct command {
+	const char *name;
+	unsigned kind;
+	int (*run)(const struct options *options);
+	const char *summary, *text;
+} commands[] = {
+	{ "conn", COMMAND_CONN, supervise, "open and hold connections",
+	  "Opens --count connections at --connrate a second, logs in on each, keeps them "
+	  "alive.\n" },
+	{ "recv", COMMAND_RECV, supervise, "conn, and count and time what is pushed",
+	  "Start it first, then `hf-bench push` with the same --prefix, --startnumber and "
+	  "--count.\n"
+	  "Latency is from the moment that the sender meant to send: run both on one machine, or\n"
+	  "on machines whose clocks agree. `hf-bench merge` of both folders tells what was "
+	  "lost.\n" },
+	{ "storm", COMMAND_STORM, supervise, "recv, while a share of the clients drops and returns",
+	  "The same share drops in each wave; the others are the measure: `deliver` is what they "
+	  "saw\n"
+	  "in quiet times, `deliver_storm` while the dropped ones were coming back.\n" },
+	{ "push", COMMAND_PUSH, supervise, "send messages through center's API",
+	  "Each request sends --batch messages, each to a random registration of the id range. "
+	  "The\n"
+	  "payload's head carries a sequence number and two times: when the message was due and "
+	  "when\n"
+	  "it left.\n" },
+	{ "http", COMMAND_HTTP, supervise, "send any HTTP request at a rate",
+	  "For center, the dispatcher, or anything else that speaks HTTP/1.1 and takes "
+	  "pipelining.\n" },
+	{ "report", COMMAND_REPORT, report_command, "print what a run wrote: text, json or html",
+	  "Arguments: the folders that --out named.\n" },
+	{ "merge", COMMAND_MERGE, merge_command, "make one result of several runs",
+	  "Arguments: the folders that --out named, of several hosts, or of a recv and its "
+	  "push.\n" },
+};
+
+static void help(FILE *to)
+{
+	fputs("usage: hf-bench COMMAND [OPTIONS]\n\n", to);
+	for (size_t i = 0; i < HF_ARRAY_LEN(commands); i++)
+		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fputs("\nhf-bench COMMAND --help lists the options of one command.\n\n"
+	      "  # 10,000 clients that stay a minute\n"
+	      "  hf-bench conn --dispatcher http://127.0.0.1:8081 -A 1 --token-key-id ID \\\n"
+	      "      --token-secret-file token.secret -c 10000 -R 2000 -d 60s -o out/conn\n"
+	      "  # what is pushed to them, and the push\n"
+	      "  hf-bench recv --dispatcher http://127.0.0.1:8081 -A 1 --token-key-id ID \\\n"
+	      "      --token-secret-file token.secret -c 1000 -d 40s -o out/recv &\n"
+	      "  hf-bench push -u http://127.0.0.1:8080 -A 1 --key-file sender.key -c 1000 \\\n"
+	      "      -r 500 -d 30s -o out/push\n"
+	      "  hf-bench merge out/recv out/push -o out/both --fail-if 'deliver.p99>200ms' \\\n"
+	      "      --fail-if 'lost>0'\n\n"
+	      "exit status: 0 done, 1 usage, 4 nothing answered, 6 the run is invalid (the tool "
+	      "was "
+	      "the\nbottleneck), 99 a --fail-if came true\n",
+	      to);
+}
+
+static void help_command(const struct command *command)
+{
+	printf("usage: hf-bench %s [OPTIONS]%s\n%s.\n%s\n", command->name,
+	       command->kind & (COMMAND_REPORT | COMMAND_MERGE) ? " DIR..." : "", command->summary,
+	       command->text);
+	options_help(stdout, command->kind);
+}
+
+int main(int argc, char **argv)
+{
+	static struct options options;
+	const char *name = argc > 1 ? argv[1] : "";
+	int code;
+
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+		help(stdout);
+		return EXIT_DONE;
+	}
+	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+		puts("hf-bench " HOLDFAST_VERSION);
+		return EXIT_DONE;
+	}
+	for (size_t i = 0; i < HF_ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].name, name) != 0)
+			continue;
+		for (int k = 2; k < argc; k++) {
+			if (strcmp(argv[k], "--help") == 0 || strcmp(argv[k], "-h") == 0) {
+				help_command(&commands[i]);
+				return EXIT_DONE;
+			}
+		}
+		options.command_name = commands[i].name;
+		options.argc = argc;
+		options.argv = argv;
+		code = options_parse(argc - 2, argv + 2, commands[i].kind, &options);
+		return code != EXIT_DONE ? code : commands[i].run(&options);
+	}
+	help(stderr);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,307 @@
+/* The options are a table: parsing, bounds and --help read it. */
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "bench.h"
+#include "hf_text.h"
+
+enum type {
+	TYPE_STRING,
+	TYPE_UINT,
+	TYPE_SIZE,
+	TYPE_SECONDS,
+	TYPE_MSEC,
+	TYPE_NUMBER,
+	TYPE_FLAG,
+	TYPE_LIST
+};
+
+struct option {
+	const char *name;
+	char letter;
+	enum type type;
+	size_t at;
+	const char *preset;
+	unsigned commands;
+	const char *value, *help;
+};
+
+#define AT(member) offsetof(struct options, member)
+#define WHO        (COMMANDS_CLIENT | COMMAND_PUSH)
+
+static const struct option table[] = {
+	{ "addr", 'a', TYPE_LIST, AT(addresses), NULL, COMMANDS_CLIENT, "HOST:PORT[,..]",
+	  "rooms; clients are spread over them" },
+	{ "dispatcher", 0, TYPE_STRING, AT(dispatcher), NULL, COMMANDS_CLIENT, "URL",
+	  "ask a dispatcher for the rooms, instead of --addr" },
+	{ "url", 'u', TYPE_STRING, AT(url), NULL, COMMANDS_LOAD, "URL",
+	  "push: center, as http://127.0.0.1:8080; http: what to request" },
+	{ "app", 'A', TYPE_UINT, AT(app), "1", WHO, "ID", "the app" },
+	{ "key-file", 0, TYPE_STRING, AT(key_file), NULL, COMMANDS_LOAD, "FILE",
+	  "API key, one line ID.SECRET" },
+	{ "token-key-id", 0, TYPE_STRING, AT(token_key_id), NULL, COMMANDS_CLIENT, "ID",
+	  "sign client tokens with this key of the app" },
+	{ "token-secret-file", 0, TYPE_STRING, AT(token_secret_file), NULL, COMMANDS_CLIENT, "FILE",
+	  "its secret, base64 as the API shows it" },
+	{ "token-file", 0, TYPE_STRING, AT(token_file), NULL, COMMANDS_CLIENT, "FILE",
+	  "ready tokens instead, one a line, the first for --startnumber" },
+	{ "count", 'c', TYPE_UINT, AT(count), "1000", WHO, "N",
+	  "clients; push: registrations to choose from" },
+	{ "startnumber", 'n', TYPE_UINT, AT(start_number), "0", WHO, "N",
+	  "number of the first client" },
+	{ "prefix", 0, TYPE_STRING, AT(prefix), "bench-", WHO, "TEXT",
+	  "registration and device are TEXT and the client's number" },
+	{ "connrate", 'R', TYPE_NUMBER, AT(connect_rate), "1000", COMMANDS_CLIENT, "N",
+	  "connections begun a second, open loop" },
+	{ "ifaddr", 0, TYPE_LIST, AT(ifaddrs), NULL, COMMANDS_CLIENT, "IP[,..]",
+	  "source addresses, some 14,000 connections to a room each; on the "
+	  "loopback they are chosen when not given" },
+	{ "processes", 't', TYPE_UINT, AT(processes), "0", COMMANDS_RUN, "N",
+	  "worker processes; 0: as many as descriptors demand" },
+	{ "duration", 'd', TYPE_MSEC, AT(duration_ms), "10s", COMMANDS_RUN, "TIME",
+	  "conn, recv, storm: after the last connection is begun; 0: until interrupted" },
+	{ "keepalive", 'k', TYPE_SECONDS, AT(heartbeat_s), "0", COMMANDS_CLIENT, "SECONDS",
+	  "heartbeat to ask for; 0: the server's" },
+	{ "no-ack", 0, TYPE_FLAG, AT(no_ack), NULL, COMMANDS_CLIENT, NULL, "never ack" },
+	{ "expect", 0, TYPE_UINT, AT(expect), "0", COMMAND_RECV | COMMAND_STORM, "N",
+	  "end once N messages came; fewer at the end count as lost" },
+	{ "rate", 'r', TYPE_NUMBER, AT(rate), "100", COMMANDS_LOAD, "N",
+	  "requests a second, open loop; 0: closed loop, as fast as answers come" },
+	{ "size", 's', TYPE_SIZE, AT(size), "256", COMMAND_PUSH, "BYTES",
+	  "payload, its 32 byte head included" },
+	{ "qos", 'q', TYPE_UINT, AT(qos), "1", COMMAND_PUSH, "0|1", "1: stored and acked" },
+	{ "ttl", 0, TYPE_UINT, AT(ttl_s), "3600", COMMAND_PUSH, "SECONDS", "of each message" },
+	{ "batch", 0, TYPE_UINT, AT(batch), "1", COMMAND_PUSH, "N",
+	  "messages a request, up to 1000; --rate counts requests" },
+	{ "wait", 0, TYPE_STRING, AT(wait), "none", COMMAND_PUSH, "none|routed|acked",
+	  "what the answer waits for" },
+	{ "connections", 'C', TYPE_UINT, AT(connections), "8", COMMANDS_LOAD, "N",
+	  "HTTP connections" },
+	{ "pipeline", 'P', TYPE_UINT, AT(pipeline), "16", COMMANDS_LOAD, "N",
+	  "requests in flight on each" },
+	{ "method", 'X', TYPE_STRING, AT(method), "GET", COMMAND_HTTP, "NAME", "HTTP method" },
+	{ "body", 0, TYPE_STRING, AT(body), NULL, COMMAND_HTTP, "TEXT", "body of each request" },
+	{ "content-type", 0, TYPE_STRING, AT(content_type), "application/json", COMMAND_HTTP,
+	  "TYPE", "of the body" },
+	{ "waves", 0, TYPE_UINT, AT(waves), "1", COMMAND_STORM, "N", "how often clients drop" },
+	{ "fraction", 0, TYPE_NUMBER, AT(fraction), "0.5", COMMAND_STORM, "0..1",
+	  "share of clients that drop" },
+	{ "settle", 0, TYPE_MSEC, AT(settle_ms), "5s", COMMAND_STORM, "TIME",
+	  "quiet time before the first wave, measured too" },
+	{ "wave-every", 0, TYPE_MSEC, AT(wave_every_ms), "20s", COMMAND_STORM, "TIME",
+	  "from wave to wave" },
+	{ "reconnect-rate", 0, TYPE_NUMBER, AT(reconnect_rate), "0", COMMAND_STORM, "N",
+	  "reconnections begun a second; 0: all at once" },
+	{ "reset", 0, TYPE_FLAG, AT(reset), NULL, COMMAND_STORM, NULL,
+	  "drop with RST, as a crashed client does" },
+	{ "out", 'o', TYPE_STRING, AT(out), NULL, COMMANDS_RUN | COMMAND_MERGE, "DIR",
+	  "write summary, time series, histograms and report.html there" },
+	{ "fail-if", 0, TYPE_LIST, AT(fail_if), NULL, COMMANDS_RUN | COMMAND_MERGE, "TEST",
+	  "exit 99 if true, as deliver.p99>200ms or lost>0; repeatable" },
+	{ "lag-limit", 0, TYPE_MSEC, AT(lag_limit_ms), "20ms", COMMANDS_RUN, "TIME",
+	  "the run is invalid when the workers' own p99 lag is above this" },
+	{ "format", 0, TYPE_STRING, AT(format), "text", COMMAND_REPORT, "text|json|html",
+	  "what to print" },
+	{ "stats-file", 0, TYPE_STRING, AT(stats_file), NULL, COMMANDS_RUN, "FILE",
+	  "keep the live counters in FILE, for a program that maps it" },
+	{ "quiet", 0, TYPE_FLAG, AT(quiet), NULL, COMMANDS_RUN, NULL, "no progress lines" },
+};
+
+static int refuse(const char *name, const char *what)
+{
+	fprintf(stderr, "hf-bench: --%s: %s\n", name, what);
+	return EXIT_USAGE;
+}
+
+static bool split_into(struct list *list, const char *text, bool by_comma)
+{
+	char *copy = strdup(text), *rest = copy, *item;
+
+	if (copy == NULL)
+		return false;
+	if (!by_comma) {
+		if (list->count == LIST_MAX)
+			return false;
+		list->items[list->count++] = copy;
+		return true;
+	}
+	while ((item = strsep(&rest, ",")) != NULL) {
+		if (*item == '\0')
+			continue;
+		if (list->count == LIST_MAX)
+			return false;
+		list->items[list->count++] = item;
+	}
+	return true;
+}
+
+static int set(const struct option *option, struct options *options, const char *text)
+{
+	void *to = (char *)options + option->at;
+	char *end;
+
+	switch (option->type) {
+	case TYPE_STRING:
+		*(char **)to = strdup(text);
+		return *(char **)to == NULL ? EXIT_USAGE : 0;
+	case TYPE_UINT:
+	case TYPE_SECONDS:
+		if (hf_text_parse_uint(text, strlen(text), to) < 0)
+			return refuse(option->name, "a number is expected");
+		return 0;
+	case TYPE_SIZE:
+		if (hf_text_parse_size(text, to) < 0)
+			return refuse(option->name, "a size is expected, as 256 or 4KiB");
+		return 0;
+	case TYPE_MSEC:
+		if (hf_text_parse_duration(text, 1000, to) < 0)
+			return refuse(option->name, "a time is expected, as 10s");
+		return 0;
+	case TYPE_NUMBER:
+		*(double *)to = strtod(text, &end);
+		if (end == text || *end != '\0' || !(*(double *)to >= 0) || *(double *)to > 1e9)
+			return refuse(option->name, "a number is expected");
+		return 0;
+	case TYPE_FLAG:
+		*(bool *)to = true;
+		return 0;
+	default:
+		if (!split_into(to, text, option->at != AT(fail_if)))
+			return refuse(option->name, "too many");
+		return 0;
+	}
+}
+
+static const struct option *find(const char *word, size_t len, unsigned command)
+{
+	for (size_t i = 0; i < HF_ARRAY_LEN(table); i++) {
+		bool match = len == 2 && word[0] == '-'
+				     ? table[i].letter != 0 && table[i].letter == word[1]
+				     : len > 2 && strlen(table[i].name) == len - 2 &&
+					       strncmp(table[i].name, word + 2, len - 2) == 0;
+
+		if (match && (table[i].commands & command))
+			return &table[i];
+	}
+	return NULL;
+}
+
+/* 0, or an exit code. */
+static int check(struct options *o)
+{
+	struct rlimit limit;
+	uint64_t per_process;
+
+	if (o->command & COMMANDS_CLIENT) {
+		if ((o->addresses.count > 0) == (o->dispatcher != NULL))
+			return refuse("addr", "give either --addr or --dispatcher");
+		if ((o->token_file != NULL) == (o->token_key_id != NULL))
+			return refuse("token-key-id", "give a key and its secret, or --token-file");
+		if (o->token_key_id != NULL && o->token_secret_file == NULL)
+			return refuse("token-secret-file", "is needed with --token-key-id");
+		if (o->connect_rate <= 0)
+			return refuse("connrate", "must be above 0");
+		if (o->fraction > 1)
+			return refuse("fraction", "is at most 1");
+		if (o->waves > WAVES_MAX)
+			return refuse("waves", "is at most 32");
+	}
+	if ((o->command & COMMANDS_LOAD) && o->url == NULL)
+		return refuse("url", "is needed");
+	if (o->command == COMMAND_PUSH) {
+		if (o->key_file == NULL)
+			return refuse("key-file", "is needed");
+		if (o->size < PAYLOAD_HEAD || o->size > 65536)
+			return refuse("size", "is 32 to 65536 bytes");
+		if (o->qos > 1)
+			return refuse("qos", "is 0 or 1");
+		if (o->batch < 1 || o->batch > 1000)
+			return refuse("batch", "is 1 to 1000");
+		if (strcmp(o->wait, "none") != 0 && strcmp(o->wait, "routed") != 0 &&
+		    strcmp(o->wait, "acked") != 0)
+			return refuse("wait", "is none, routed or acked");
+	}
+	if ((o->command & COMMANDS_LOAD) &&
+	    (o->connections < 1 || o->connections > 10000 || o->pipeline < 1 || o->pipeline > 1024))
+		return refuse("connections", "1 to 10000, with a --pipeline of 1 to 1024");
+	if ((o->command & WHO) && (o->count < 1 || o->count > 100000000))
+		return refuse("count", "is 1 to 100000000");
+	if (o->processes > WORKERS_MAX)
+		return refuse("processes", "is at most 256");
+	if (!(o->command & COMMANDS_RUN))
+		return 0;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	per_process = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 100
+			      ? (uint64_t)limit.rlim_cur - 64
+			      : 1000;
+	if (o->processes == 0)
+		o->processes = 1;
+	if (o->command & COMMANDS_CLIENT)
+		o->processes = HF_MAX(o->processes, (o->count + per_process - 1) / per_process);
+	if (o->processes > WORKERS_MAX)
+		return refuse("count", "more than 256 processes would be needed: raise ulimit -n");
+	return 0;
+}
+
+int options_parse(int argc, char **argv, unsigned command, struct options *ret)
+{
+	int err;
+
+	ret->command = command;
+	for (size_t i = 0; i < HF_ARRAY_LEN(table); i++) {
+		if (table[i].preset != NULL && (err = set(&table[i], ret, table[i].preset)) != 0)
+			return err;
+	}
+	for (int i = 0; i < argc; i++) {
+		const char *word = argv[i], *value = strchr(word, '=');
+		const struct option *option;
+
+		if (word[0] != '-' || word[1] == '\0') {
+			if (!split_into(&ret->arguments, word, false))
+				return refuse("", "too many arguments");
+			continue;
+		}
+		if (strncmp(word, "--", 2) != 0)
+			value = NULL;
+		option = find(word, value != NULL ? (size_t)(value - word) : strlen(word), command);
+		if (option == NULL) {
+			fprintf(stderr, "hf-bench: %s is no option of this command (--help)\n",
+				word);
+			return EXIT_USAGE;
+		}
+		if (option->type == TYPE_FLAG)
+			value = "";
+		else if (value != NULL)
+			value++;
+		else if (++i < argc)
+			value = argv[i];
+		else
+			return refuse(option->name, "a value is missing");
+		err = set(option, ret, value);
+		if (err != 0)
+			return err;
+	}
+	return check(ret);
+}
+
+void options_help(FILE *to, unsigned command)
+{
+	for (size_t i = 0; i < HF_ARRAY_LEN(table); i++) {
+		const struct option *option = &table[i];
+		char name[64];
+
+		if (!(option->commands & command))
+			continue;
+		snprintf(name, sizeof(name), "--%s%s%s", option->name,
+			 option->value != NULL ? " " : "",
+			 option->value != NULL ? option->value : "");
+		fprintf(to, "  %c%c %-32s %s", option->letter ? '-' : ' ',
+			option->letter ? option->letter : ' ', name, option->help);
+		if (option->preset != NULL)
+			fprintf(to, " (%s)", option->preset);
+		fputc('\n', to);
+	}
+}

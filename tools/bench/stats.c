@@ -1,0 +1,65 @@
+#include "bench.h"
+
+const char *const counter_names[COUNTERS] = {
+	[COUNT_STARTED] = "started",
+	[COUNT_CONNECTED] = "connected",
+	[COUNT_LOGINS] = "logins",
+	[COUNT_FAILED] = "failed",
+	[COUNT_CUT] = "cut",
+	[COUNT_RX_MESSAGES] = "rx_messages",
+	[COUNT_RX_BYTES] = "rx_bytes",
+	[COUNT_UNIQUE] = "unique",
+	[COUNT_EXPECTED] = "expected",
+	[COUNT_DUPLICATED] = "duplicated",
+	[COUNT_REORDERED] = "reordered",
+	[COUNT_FOREIGN] = "foreign",
+	[COUNT_CLOCK_NEGATIVE] = "clock_negative",
+	[COUNT_ACKS] = "acks",
+	[COUNT_SENT] = "sent",
+	[COUNT_SENT_MESSAGES] = "sent_messages",
+	[COUNT_ACCEPTED] = "accepted",
+	[COUNT_ANSWERED] = "answered",
+	[COUNT_DROPPED_ARRIVALS] = "dropped_arrivals",
+	[COUNT_HTTP_2XX] = "http_2xx",
+	[COUNT_HTTP_429] = "http_429",
+	[COUNT_HTTP_4XX] = "http_4xx",
+	[COUNT_HTTP_5XX] = "http_5xx",
+	[COUNT_HTTP_LOST] = "http_lost",
+};
+
+const char *const hist_names[HISTS] = {
+	[HIST_CONNECT] = "connect",
+	[HIST_LOGIN] = "login",
+	[HIST_LOGIN_UNCORRECTED] = "login_uncorrected",
+	[HIST_DELIVER] = "deliver",
+	[HIST_DELIVER_UNCORRECTED] = "deliver_uncorrected",
+	[HIST_DELIVER_STORM] = "deliver_storm",
+	[HIST_DELIVER_BACK] = "deliver_back",
+	[HIST_REQUEST] = "request",
+	[HIST_REQUEST_UNCORRECTED] = "request_uncorrected",
+	[HIST_LAG] = "lag",
+};
+
+void stats_add(struct stats *into, const struct stats *from)
+{
+	for (int i = 0; i < COUNTERS; i++)
+		into->counters[i] += from->counters[i];
+	into->open += from->open;
+	into->opening += from->opening;
+	for (int i = 0; i < CLOSE_CODES; i++)
+		into->closed[i] += from->closed[i];
+	into->cpu_us += from->cpu_us;
+	into->lag_max_us = HF_MAX(into->lag_max_us, from->lag_max_us);
+	for (int i = 0; i < WAVES_MAX; i++) {
+		struct wave *to = &into->waves[i];
+		const struct wave *wave = &from->waves[i];
+
+		if (wave->begin_ns != 0 && (to->begin_ns == 0 || wave->begin_ns < to->begin_ns))
+			to->begin_ns = wave->begin_ns;
+		to->dropped += wave->dropped;
+		to->recovered += wave->recovered;
+		to->done_ns = HF_MAX(to->done_ns, wave->done_ns);
+	}
+	for (int i = 0; i < HISTS; i++)
+		hf_histogram_merge(&into->hist[i], &from->hist[i]);
+}

@@ -1,0 +1,281 @@
+/* Addresses, names and tokens: found before the first connection, the same for all workers. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "hf_clock.h"
+#include "hf_net.h"
+#include "hf_text.h"
+
+#define TEXT_MAX        8192
+#define DISPATCHER_ASKS 64 /* an answer names 4 rooms of those there are */
+
+#define SOURCE_CONNECTIONS 7000 /* of one source address to one room */
+
+static int fail(const char *what, const char *detail)
+{
+	fprintf(stderr, "hf-bench: %s: %s\n", what, detail);
+	return EXIT_USAGE;
+}
+
+int url_parse(const char *url, struct target *ret, char host[128], const char **ret_path)
+{
+	const char *start = url, *end;
+	char address[160];
+
+	if (strncmp(url, "http://", 7) == 0)
+		start += 7;
+	else if (strstr(url, "://") != NULL)
+		return -EINVAL;
+	end = strchrnul(start, '/');
+	if (end == start || end - start >= 128)
+		return -EINVAL;
+	memcpy(host, start, (size_t)(end - start));
+	host[end - start] = '\0';
+	*ret_path = *end == '/' ? end : "/";
+	snprintf(address, sizeof(address), "%s%s", host, strrchr(host, ':') == NULL ? ":80" : "");
+	return hf_net_parse(address, &ret->address, &ret->len);
+}
+
+/* The first line of a file, malloc'd. */
+static char *read_line(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char *line = NULL;
+	size_t size = 0;
+
+	if (file == NULL)
+		return NULL;
+	if (getline(&line, &size, file) < 0) {
+		free(line);
+		line = NULL;
+	} else {
+		line[strcspn(line, "\r\n \t")] = '\0';
+	}
+	fclose(file);
+	return line;
+}
+
+static int read_key(const struct options *options, struct targets *ret)
+{
+	char *text = read_line(options->token_secret_file);
+	uint8_t secret[TEXT_MAX];
+	ssize_t len;
+
+	if (text == NULL || strlen(text) > TEXT_MAX - 8) {
+		free(text);
+		return fail(options->token_secret_file, "can't be read");
+	}
+	len = hf_base64_decode(text, strlen(text), false, secret);
+	free(text);
+	if (len < HF_TOKEN_SECRET_MIN || len > HF_TOKEN_SECRET_MAX ||
+	    strlen(options->token_key_id) > HF_TOKEN_KEY_ID_MAX)
+		return fail(options->token_secret_file, "no secret in base64 of 16 to 128 bytes");
+	snprintf(ret->key.id, sizeof(ret->key.id), "%s", options->token_key_id);
+	memcpy(ret->key.secret, secret, (size_t)len);
+	ret->key.secret_len = (size_t)len;
+	ret->has_key = true;
+	return 0;
+}
+
+static int read_tokens(const struct options *options, struct targets *ret)
+{
+	FILE *file = fopen(options->token_file, "r");
+	char *line = NULL;
+	size_t size = 0;
+
+	ret->tokens = calloc(options->count, sizeof(*ret->tokens));
+	if (file == NULL || ret->tokens == NULL)
+		return fail(options->token_file, "can't be read");
+	while (ret->token_count < options->count && getline(&line, &size, file) >= 0) {
+		line[strcspn(line, "\r\n \t")] = '\0';
+		ret->tokens[ret->token_count++] = strdup(line);
+	}
+	free(line);
+	fclose(file);
+	if (ret->token_count < options->count)
+		return fail(options->token_file, "holds fewer tokens than there are clients");
+	return 0;
+}
+
+/* One blocking GET; the whole answer as text. */
+static bool get(const struct target *to, const char *host, const char *path, char *ret, size_t size)
+{
+	int fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct timeval limit = { .tv_sec = 5 };
+	char request[1024];
+	size_t len = 0;
+	ssize_t n;
+	int request_len =
+		snprintf(request, sizeof(request),
+			 "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, host);
+	bool sent;
+
+	if (fd < 0)
+		return false;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	sent = connect(fd, (const struct sockaddr *)&to->address, to->len) == 0 &&
+	       send(fd, request, (size_t)request_len, MSG_NOSIGNAL) == request_len;
+	while (sent && len < size - 1 && (n = recv(fd, ret + len, size - 1 - len, 0)) > 0)
+		len += (size_t)n;
+	close(fd);
+	ret[len] = '\0';
+	return len > 0;
+}
+
+static int add_room(struct targets *ret, const char *address)
+{
+	struct target target = { 0 };
+	int err = hf_net_parse(address, &target.address, &target.len);
+
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < ret->count; i++) {
+		if (ret->rooms[i].len == target.len &&
+		    memcmp(&ret->rooms[i].address, &target.address, target.len) == 0)
+			return 0;
+	}
+	if (ret->count < LIST_MAX)
+		ret->rooms[ret->count++] = target;
+	return 0;
+}
+
+/* Each answer lists "ADDRESS TRANSPORT WEIGHT" lines of the rooms for one registration. */
+static int ask_dispatcher(const struct options *options, struct targets *ret)
+{
+	struct target dispatcher;
+	const char *path;
+	char host[128], question[512], answer[TEXT_MAX];
+
+	if (url_parse(options->dispatcher, &dispatcher, host, &path) < 0)
+		return fail(options->dispatcher, "is no http://HOST:PORT");
+	for (unsigned i = 0; i < DISPATCHER_ASKS; i++) {
+		char *body, *line;
+
+		snprintf(question, sizeof(question),
+			 "/v1/endpoints?format=text&app_id=%llu&registration_id=%s%u",
+			 (unsigned long long)options->app, "bench-", i);
+		if (!get(&dispatcher, host, question, answer, sizeof(answer)) ||
+		    strncmp(answer + 8, " 200", 4) != 0 ||
+		    (body = strstr(answer, "\r\n\r\n")) == NULL) {
+			fail(options->dispatcher, "names no room");
+			return EXIT_UNREACHABLE;
+		}
+		for (body += 4; (line = strsep(&body, "\r\n")) != NULL;) {
+			char *transport = strchr(line, ' ');
+
+			if (transport == NULL || strncmp(transport, " tcp", 4) != 0)
+				continue;
+			*transport = '\0';
+			if (add_room(ret, line) < 0)
+				return fail(line, "is no address");
+		}
+	}
+	if (ret->count > 0)
+		return 0;
+	fail(options->dispatcher, "names no room");
+	return EXIT_UNREACHABLE;
+}
+
+static int add_source(struct targets *ret, const char *text)
+{
+	struct target *target = &ret->sources[ret->source_count];
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&target->address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&target->address;
+
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		target->len = sizeof(*v4);
+	} else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		target->len = sizeof(*v6);
+	} else {
+		return fail(text, "is no address");
+	}
+	ret->source_count++;
+	return 0;
+}
+
+/* A connect() looks through half of the port range before it takes a port of the other half: from
+ * 14,000 connections between two addresses on, each takes milliseconds. On the loopback there are
+ * addresses enough to stay below that. */
+static int add_loopback_sources(const struct options *options, struct targets *ret)
+{
+	uint64_t wanted =
+		(options->count / ret->count + SOURCE_CONNECTIONS - 1) / SOURCE_CONNECTIONS;
+	char text[32];
+	int err = 0;
+
+	for (size_t i = 0; i < ret->count; i++) {
+		const struct sockaddr_in *room = (const struct sockaddr_in *)&ret->rooms[i].address;
+
+		if (room->sin_family != AF_INET || ntohl(room->sin_addr.s_addr) >> 24 != 127)
+			return 0;
+	}
+	for (unsigned i = 0; err == 0 && wanted > 1 && i < HF_MIN(wanted, LIST_MAX); i++) {
+		snprintf(text, sizeof(text), "127.0.0.%u", i + 1);
+		err = add_source(ret, text);
+	}
+	return err;
+}
+
+int targets_open(const struct options *options, struct targets *ret)
+{
+	int err = 0;
+
+	*ret = (struct targets){ 0 };
+	if (options->key_file != NULL) {
+		ret->api_key = read_line(options->key_file);
+		if (ret->api_key == NULL || ret->api_key[0] == '\0')
+			return fail(options->key_file, "can't be read");
+	}
+	if (!(options->command & COMMANDS_CLIENT))
+		return 0;
+	err = options->token_file != NULL ? read_tokens(options, ret) : read_key(options, ret);
+	for (size_t i = 0; err == 0 && i < options->ifaddrs.count; i++)
+		err = add_source(ret, options->ifaddrs.items[i]);
+	for (size_t i = 0; err == 0 && i < options->addresses.count; i++) {
+		if (add_room(ret, options->addresses.items[i]) < 0)
+			err = fail(options->addresses.items[i], "is no HOST:PORT");
+	}
+	if (err == 0 && options->dispatcher != NULL)
+		err = ask_dispatcher(options, ret);
+	if (err == 0 && options->ifaddrs.count == 0)
+		err = add_loopback_sources(options, ret);
+	return err;
+}
+
+void targets_close(struct targets *targets)
+{
+	for (size_t i = 0; i < targets->token_count; i++)
+		free(targets->tokens[i]);
+	free(targets->tokens);
+	free(targets->api_key);
+}
+
+size_t targets_registration(const struct options *options, uint64_t number,
+			    char ret[HF_REGISTRATION_MAX + 1])
+{
+	int len = snprintf(ret, HF_REGISTRATION_MAX + 1, "%s%llu", options->prefix,
+			   (unsigned long long)(options->start_number + number));
+
+	return (size_t)HF_MIN(len, HF_REGISTRATION_MAX);
+}
+
+int targets_token(const struct options *options, const struct targets *targets, uint64_t number,
+		  char *ret, size_t size)
+{
+	uint64_t now_ms = hf_clock_wall_ms();
+	struct hf_token_claims claims = { .app = (uint32_t)options->app,
+					  .expires_ms = now_ms + 86400000 };
+
+	if (!targets->has_key)
+		return snprintf(ret, size, "%s", targets->tokens[number]);
+	claims.registration_len = targets_registration(options, number, claims.registration);
+	return hf_token_sign(&claims, &targets->key, now_ms, ret, size);
+}
