@@ -14,7 +14,7 @@ struct upstream_event {
  * in verbatim as `payload`, any other as base64 in `payload_b64`. */
 HF_MUST_CHECK char *body_of_upstream(const struct upstream_event *event, size_t *ret_len);
 
-/* Is this one whole JSON text? */
+/* Is this one whole JSON text, nested 64 levels at most? */
 bool body_is_json(struct hf_bytes text);
 
 #endif

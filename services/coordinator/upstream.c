@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "body.h"
 #include "coordinator.h"
@@ -286,10 +287,25 @@ void upstream_configure(struct coordinator_state *state)
 			   });
 }
 
+/* Every request may need a descriptor, and connections are kept: take all that we may have. */
+static void raise_descriptor_limit(const struct coordinator_config *config)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max < 2 * config->in_flight)
+		HF_WARN("few descriptors for callbacks", "nofile=%llu in_flight=%llu",
+			(unsigned long long)limit.rlim_max, (unsigned long long)config->in_flight);
+}
+
 int upstream_open(struct coordinator_state *state)
 {
 	struct hf_metrics *metrics = state->service->metrics;
 
+	raise_descriptor_limit(state->config);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return -ENOMEM;
 	state->targets = targets_new(state->service->loop, on_done);

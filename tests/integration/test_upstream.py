@@ -285,6 +285,34 @@ def test_a_slow_callback_delays_nobody_elses(cluster, app, callback):
     hold.set()
 
 
+def test_callbacks_take_turns_when_all_together_have_too_many_requests(new_cluster, callback):
+    apps = [new_cluster.add_app(number) for number in (7, 8, 9)]
+    cluster = new_cluster.start(settings={"coordinator": {"callbacks__in_flight": "1"}})
+    most, running, lock = [0], [0], threading.Lock()
+
+    def answer(received):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        threading.Event().wait(0.005)
+        with lock:
+            running[0] -= 1
+        return 200, {}, b""
+    servers = [callback(answer) for _ in apps]
+    phone = cluster.phone()
+    phone.login(*((one, "reg-1") for one in apps))
+    for one, server in zip(apps, servers):
+        add_webhook(one, server.url)
+        settle(phone, one)
+    for sequence in (1, 2):
+        for one in apps:
+            send(phone, one, sequence)
+    outcomes = [phone.expect("upstream_ack") for _ in range(6)]
+    assert all(one.code == 0 for one in outcomes)
+    assert sorted((one.app, one.sequence) for one in outcomes) == [(n, s) for n in (7, 8, 9) for s in (1, 2)]
+    assert most == [1]
+
+
 def test_more_than_a_client_may_have_in_flight_is_refused(cluster, app, callback):
     hold = threading.Event()
     server = callback(lambda received: (received.data["forward_type"] == "settle" or hold.wait(20),

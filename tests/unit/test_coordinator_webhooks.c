@@ -104,6 +104,21 @@ static void test_any_other_payload_goes_in_as_base64(void **state)
 	}
 }
 
+static void test_what_is_nested_too_deep_counts_as_bytes(void **state)
+{
+	char deep[4096],
+		shallow[] = "[\"[[[[\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"]";
+
+	memset(deep, '[', 65);
+	memset(deep + 65, ']', 65);
+	assert_false(body_is_json(hf_bytes_of(deep, 130)));
+	assert_true(body_is_json(hf_bytes_of(deep + 1, 128)));
+	memset(deep, '[', sizeof(deep));
+	assert_false(body_is_json(hf_bytes_of(deep, sizeof(deep))));
+	assert_true(body_is_json(hf_bytes_of(shallow, strlen(shallow))));
+	assert_false(body_is_json(hf_bytes_of("\"\\", 2)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +126,7 @@ int main(void)
 		cmocka_unit_test(test_two_secrets_sign_both),
 		cmocka_unit_test(test_a_json_payload_goes_in_verbatim),
 		cmocka_unit_test(test_any_other_payload_goes_in_as_base64),
+		cmocka_unit_test(test_what_is_nested_too_deep_counts_as_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
