@@ -7,13 +7,13 @@
 #include <stdint.h>
 #include <string.h>
 
-#define HF_MUST_CHECK          __attribute__((warn_unused_result))
-#define HF_PRINTF(fmt, args)   __attribute__((format(printf, fmt, args)))
-#define HF_LIKELY(x)           __builtin_expect(!!(x), 1)
-#define HF_UNLIKELY(x)         __builtin_expect(!!(x), 0)
-#define HF_ARRAY_LEN(a)        (sizeof(a) / sizeof((a)[0]))
-#define HF_MIN(a, b)           ((a) < (b) ? (a) : (b))
-#define HF_MAX(a, b)           ((a) > (b) ? (a) : (b))
+#define HF_MUST_CHECK                    __attribute__((warn_unused_result))
+#define HF_PRINTF(fmt, args)             __attribute__((format(printf, fmt, args)))
+#define HF_LIKELY(x)                     __builtin_expect(!!(x), 1)
+#define HF_UNLIKELY(x)                   __builtin_expect(!!(x), 0)
+#define HF_ARRAY_LEN(a)                  (sizeof(a) / sizeof((a)[0]))
+#define HF_MIN(a, b)                     ((a) < (b) ? (a) : (b))
+#define HF_MAX(a, b)                     ((a) > (b) ? (a) : (b))
 #define HF_CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 
 /* Limits of the names that users give; everything that stores or carries one obeys these. */

@@ -31,7 +31,7 @@ struct app_document {
 	uint64_t id;
 	char *name;
 	bool enabled;
-	struct hf_list token_keys, api_keys;
+	struct hf_list token_keys, api_keys, webhooks;
 	uint64_t messages_per_second, burst, payload, stored_per_registration;
 };
 
@@ -78,6 +78,9 @@ static const struct hf_option app_options[] = {
 	{ "limits.payload", HF_OPT_SIZE, AT(payload), "4KiB", 1, 65536, "size of one message" },
 	{ "limits.stored_per_registration", HF_OPT_UINT, AT(stored_per_registration), "100", 1,
 	  1000, "messages kept for one registration; the oldest leave first" },
+	{ "webhooks", HF_OPT_LIST, AT(webhooks), "", 0, HF_WEBHOOKS_MAX,
+	  "where the business is called back", .items = hf_webhook_options,
+	  .item_size = sizeof(struct hf_webhook_document) },
 	{ 0 },
 };
 #undef AT
@@ -178,6 +181,8 @@ int hf_app_decode(const char *text, size_t len, struct hf_app *ret,
 	err = read_token_keys(&document.token_keys, &app, error);
 	if (err == 0)
 		err = read_api_keys(&document.api_keys, &app, error);
+	if (err == 0)
+		err = hf_webhooks_read(&document.webhooks, app.webhooks, &app.webhook_count, error);
 	hf_config_deinit(app_options, &document);
 	if (err == 0)
 		*ret = app;
@@ -228,23 +233,25 @@ char *hf_app_encode(const struct hf_app *app)
 {
 	json_t *token_keys = encode_token_keys(app);
 	json_t *api_keys = encode_api_keys(app);
+	json_t *webhooks = hf_webhooks_encode(app->webhooks, app->webhook_count);
 	json_t *root = NULL;
 	char *text = NULL;
 
-	if (token_keys != NULL && api_keys != NULL)
-		root = json_pack("{s:I, s:s, s:b, s:O, s:O, s:{s:I, s:I, s:I, s:I}}", "id",
+	if (token_keys != NULL && api_keys != NULL && webhooks != NULL)
+		root = json_pack("{s:I, s:s, s:b, s:O, s:O, s:{s:I, s:I, s:I, s:I}, s:O}", "id",
 				 (json_int_t)app->id, "name", app->name, "enabled",
 				 (int)app->enabled, "token_keys", token_keys, "api_keys", api_keys,
 				 "limits", "messages_per_second",
 				 (json_int_t)app->messages_per_second, "burst",
 				 (json_int_t)app->burst, "payload", (json_int_t)app->payload_max,
 				 "stored_per_registration",
-				 (json_int_t)app->stored_per_registration);
+				 (json_int_t)app->stored_per_registration, "webhooks", webhooks);
 	if (root != NULL)
 		text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	json_decref(token_keys);
 	json_decref(api_keys);
+	json_decref(webhooks);
 	return text;
 }
 

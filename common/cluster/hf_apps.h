@@ -6,9 +6,10 @@
  *	 "token_keys":[{"id":"k1","secret":"base64..."}],
  *	 "api_keys":[{"id":"ak_1","secret_sha256":"hex...","role":"sender","expires_at":0}],
  *	 "limits":{"messages_per_second":10000,"burst":20000,"payload":"4KiB",
- *	           "stored_per_registration":100}}
+ *	           "stored_per_registration":100},
+ *	 "webhooks":[{"id":"orders","url":"https://...","forward_types":["order"],...}]}
  *
- * At most 2 token keys, so that they can be rotated, and 32 API keys.
+ * At most 2 token keys, so that they can be rotated, 32 API keys, and 4 webhooks (hf_webhook.h).
  * `expires_at` is Unix time in seconds, 0 for never. Only `id` is required. The name under apps/ is
  * the id in decimal; a document that says another id is refused. */
 #ifndef HF_APPS_H
@@ -17,6 +18,7 @@
 #include "hf_config.h"
 #include "hf_keeper.h"
 #include "hf_token.h"
+#include "hf_webhook.h"
 
 #define HF_APP_TOKEN_KEYS_MAX 2
 #define HF_APP_API_KEYS_MAX   32
@@ -46,6 +48,8 @@ struct hf_app {
 	uint32_t messages_per_second, burst; /* recipients, per app and center */
 	uint32_t payload_max;                /* bytes, up to 64 KiB */
 	uint32_t stored_per_registration;    /* 1..1000; the oldest leave first */
+	size_t webhook_count;
+	struct hf_webhook webhooks[HF_WEBHOOKS_MAX];
 };
 
 struct hf_apps;

@@ -1,5 +1,5 @@
-/* common/cluster/hf_instance.h - what a process says of itself under instances/<service>/<id>: a JSON
- * object, written by its owner, read by everybody.
+/* common/cluster/hf_instance.h - what a process says of itself under instances/<service>/<id>: a
+ *JSON object, written by its owner, read by everybody.
  *
  *	{"id":"room-1","number":17,"state":"serving","rpc":"127.0.0.1:40001","admin":"127.0.0.1:40002",
  *	 "weight":100,"load":0,"zone":"default","since_ms":1769860798412,"incarnation":"0123456789ABC",
@@ -40,6 +40,7 @@ struct hf_instance {
 
 /* JSON text, malloc'd; NULL out of memory. */
 HF_MUST_CHECK char *hf_instance_encode(const struct hf_instance *instance);
-HF_MUST_CHECK int hf_instance_decode(const void *text, size_t len, struct hf_instance *ret); /* 0, -EINVAL */
+HF_MUST_CHECK int hf_instance_decode(const void *text, size_t len,
+				     struct hf_instance *ret); /* 0, -EINVAL */
 
 #endif

@@ -3,7 +3,12 @@
  * Only the event callbacks, the timers and the turn-end task may close a connection; what handlers
  * call changes state, appends output and asks for the task. So a handler never frees what its
  * caller still uses. While a request is handled nothing is read: the body stays where it is, in
- * `in`, and what follows it waits in the kernel. EV_CLOSED still tells that the client has gone. */
+ * `in`, and what follows it waits in the kernel.
+ *
+ * That the client has gone is found meanwhile by `closed`, which is edge-triggered: bytes that wait
+ * unread wake it once and no more. It asks for EV_READ as well, as libevent reports a reset only to
+ * those who read or write; EV_CLOSED alone would neither hear of it nor let the loop sleep again.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -94,13 +99,14 @@ void hf_http_connection_watch(struct hf_http_connection *connection)
 {
 	bool input = !connection->eof && wants_input(connection);
 
-	/* Both fail for want of memory only: the state's timer then ends the connection. */
+	/* These fail for want of memory only: the state's timer then ends the connection. Level and
+	 * edge do not mix on one descriptor; a write that waits finds a reset by itself. */
 	if (input) {
 		event_del(connection->closed);
 		(void)event_add(connection->readable, NULL);
 	} else {
 		event_del(connection->readable);
-		if (!connection->eof)
+		if (!connection->eof && !event_pending(connection->writable, EV_WRITE, NULL))
 			(void)event_add(connection->closed, NULL);
 	}
 }
@@ -243,6 +249,16 @@ static int take_body(struct hf_http_connection *connection, struct hf_bytes *ret
 	return done ? 1 : n > 0 && have > (size_t)n ? -EAGAIN : 0;
 }
 
+/* All of `in` has been looked at: what framed the chunks need not be held until the last. */
+static void drop_framing(struct hf_http_connection *connection)
+{
+	struct hf_http_body *body = &connection->body;
+
+	assert(body->raw == hf_buffer_len(&connection->in));
+	connection->in.end -= body->raw - body->len;
+	body->raw = body->len;
+}
+
 /* 1: go on, 0: wait for more input. */
 static int collect_body(struct hf_http_connection *connection)
 {
@@ -258,6 +274,8 @@ static int collect_body(struct hf_http_connection *connection)
 		refuse(connection, (unsigned)-n);
 		return 1;
 	}
+	if (n == 0)
+		drop_framing(connection);
 	charge(connection, hf_buffer_len(&connection->in));
 	if (*server->buffered > (int64_t)server->options.buffered_max) {
 		++*server->over_budget;
@@ -424,6 +442,7 @@ static bool flush(struct hf_http_connection *connection)
 			if (wrote || !hf_timer_armed(&connection->write_timer))
 				hf_loop_arm(connection->server->loop, &connection->write_timer,
 					    connection->server->options.write_ms);
+			event_del(connection->closed);
 			if (event_add(connection->writable, NULL) == 0)
 				return true;
 			n = -1;
@@ -510,9 +529,16 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	go_on(connection);
 }
 
+/* It has hung up, reset the connection, or just sent more, which is left for later. */
 static void on_closed(evutil_socket_t fd, short what, void *arg)
 {
-	hf_http_connection_close(arg);
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (!(what & EV_CLOSED))
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	if (what & EV_CLOSED || err != 0)
+		hf_http_connection_close(arg);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
@@ -548,6 +574,26 @@ static void on_write_timer(struct hf_timer *timer, void *ctx)
 	hf_http_connection_close(connection);
 }
 
+uint64_t hf_http_connection_waited_ms(const struct hf_http_connection *connection)
+{
+	const struct hf_http_server_options *options = &connection->server->options;
+	uint64_t now_ms = hf_loop_now_ms(connection->server->loop), whole_ms;
+
+	if (connection->processing || hf_buffer_len(&connection->out) > 0)
+		return 0;
+	if (connection->state == HF_HTTP_BODY)
+		whole_ms = options->body_ms;
+	else if (connection->state == HF_HTTP_HEAD)
+		whole_ms = hf_buffer_len(&connection->in) > 0 || connection->fresh
+				   ? options->header_ms
+				   : options->idle_ms;
+	else
+		return 0;
+	return now_ms + whole_ms > connection->timer.due_ms
+		       ? now_ms + whole_ms - connection->timer.due_ms
+		       : 0;
+}
+
 void hf_http_connection_drain(struct hf_http_connection *connection)
 {
 	connection->close_after = true;
@@ -576,7 +622,8 @@ void hf_http_connection_new(struct hf_http_server *server, int fd, const char *p
 	hf_task_init(&connection->task, on_task, connection);
 	connection->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, connection);
 	connection->writable = event_new(base, fd, EV_WRITE, on_writable, connection);
-	connection->closed = event_new(base, fd, EV_CLOSED, on_closed, connection);
+	connection->closed = event_new(base, fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST,
+				       on_closed, connection);
 	if (connection->readable == NULL || connection->writable == NULL ||
 	    connection->closed == NULL || event_add(connection->readable, NULL) < 0) {
 		hf_http_connection_close(connection);

@@ -165,13 +165,12 @@ void hf_http_add_header(struct hf_http_exchange *exchange, const char *name, con
 	hf_buffer_commit(&exchange->headers, name_len + value_len + 4);
 }
 
-static int append_head(struct hf_http_exchange *exchange, unsigned status, const char *content_type)
+static int append_head(struct hf_http_exchange *exchange, unsigned status, const char *content_type,
+		       bool close)
 {
 	struct hf_http_connection *connection = exchange->connection;
 	struct hf_buffer *out = &connection->out;
 	const struct hf_http_request *request = &exchange->request;
-	bool close = connection->close_after || connection->state == HF_HTTP_BODY ||
-		     connection->state == HF_HTTP_STREAM;
 	int err = hf_buffer_printf(out, "HTTP/1.1 %u %s\r\nDate: %s\r\nX-Request-Id: %s\r\n",
 				   status, hf_http_status_text(status),
 				   hf_http_server_date(connection->server), exchange->request_id);
@@ -202,11 +201,13 @@ static void finish(struct hf_http_exchange *exchange, unsigned status, int err)
 void hf_http_respond(struct hf_http_exchange *exchange, unsigned status, const char *content_type,
 		     const void *body, size_t len)
 {
-	struct hf_buffer *out = &exchange->connection->out;
+	struct hf_http_connection *connection = exchange->connection;
+	struct hf_buffer *out = &connection->out;
+	bool unread = connection->state == HF_HTTP_BODY || connection->state == HF_HTTP_STREAM;
 	int err;
 
 	assert(exchange->status == 0); /* no streamed response has begun */
-	err = append_head(exchange, status, content_type);
+	err = append_head(exchange, status, content_type, connection->close_after || unread);
 	if (err == 0 && status != 204 && status != 304)
 		err = hf_buffer_printf(out, "Content-Length: %zu\r\n", len);
 	if (err == 0)
@@ -245,7 +246,8 @@ void hf_http_stream_begin(struct hf_http_exchange *exchange, unsigned status,
 	exchange->chunked_out = exchange->request.minor == 1;
 	if (!exchange->chunked_out)
 		connection->close_after = true;
-	err = append_head(exchange, status, content_type);
+	/* What is left of the request may be read before this ends: no word of a close. */
+	err = append_head(exchange, status, content_type, connection->close_after);
 	exchange->status = status;
 	if (err == 0)
 		err = hf_buffer_printf(&connection->out, "%s\r\n",

@@ -100,8 +100,8 @@ struct hf_http_server {
 	char date[32]; /* of the Date header */
 	size_t stats_count;
 	struct hf_http_route_stats *stats[HF_HTTP_ROUTES_MAX];
-	uint64_t *accepted, *refused_descriptors, *paused_full, *timeouts, *aborts, *bad_requests,
-		*over_budget;
+	uint64_t *accepted, *refused_descriptors, *paused_full, *evicted, *timeouts, *aborts,
+		*bad_requests, *over_budget;
 };
 
 /* hf_http_server.c */
@@ -116,6 +116,9 @@ void hf_http_connection_close(struct hf_http_connection *connection); /* aborts 
 void hf_http_connection_answered(struct hf_http_connection *connection);
 void hf_http_connection_kick(struct hf_http_connection *connection); /* go on at the turn's end */
 void hf_http_connection_drain(struct hf_http_connection *connection);
+/* For how long it has kept us waiting for its next request, or for the rest of one; 0: it is not we
+ * who wait. */
+uint64_t hf_http_connection_waited_ms(const struct hf_http_connection *connection);
 void hf_http_connection_watch(struct hf_http_connection *connection); /* read or not, as is due */
 
 /* hf_http_exchange.c */

@@ -1,9 +1,9 @@
 /* common/http/hf_http_parser.h - one HTTP/1.1 request head and body framing, as a pure codec.
  *
- * Strict on purpose (RFC 9112 with every "MAY be lenient" declined): CRLF line ends only, no obs-fold,
- * no space before a colon, one Host, at most one Content-Length, "chunked" the only transfer coding and
- * never together with Content-Length, origin-form targets only. What is not so is refused with the status
- * to answer; the connection closes after it. No I/O, no allocation. */
+ * Strict on purpose (RFC 9112 with every "MAY be lenient" declined): CRLF line ends only, no
+ * obs-fold, no space before a colon, one Host, at most one Content-Length, "chunked" the only
+ * transfer coding and never together with Content-Length, origin-form targets only. What is not so
+ * is refused with the status to answer; the connection closes after it. No I/O, no allocation. */
 #ifndef HF_HTTP_PARSER_H
 #define HF_HTTP_PARSER_H
 
@@ -16,7 +16,8 @@
 #define HF_HTTP_HEADERS_MAX 64    /* 431 */
 
 struct hf_http_header {
-	struct hf_bytes name, value; /* borrowed from the head; name as sent, compare case-insensitively */
+	/* Borrowed from the head; the name as it was sent: compare case-insensitively. */
+	struct hf_bytes name, value;
 };
 
 struct hf_http_request {
@@ -29,8 +30,9 @@ struct hf_http_request {
 	struct hf_http_header headers[HF_HTTP_HEADERS_MAX];
 };
 
-/* Parse the head at the start of `buf`. Returns its length with the final CRLFCRLF (> 0), 0 while it is
- * incomplete, or the negated HTTP status to refuse with (-400, -414, -417, -431, -501, -505). */
+/* Parse the head at the start of `buf`. Returns its length with the final CRLFCRLF (> 0), 0 while
+ * it is incomplete, or the negated HTTP status to refuse with (-400, -414, -417, -431, -501, -505).
+ */
 HF_MUST_CHECK ssize_t hf_http_parse_head(const uint8_t *buf, size_t len,
 					 struct hf_http_request *ret);
 
@@ -43,13 +45,15 @@ struct hf_http_chunks {
 	uint64_t left;
 	uint32_t line; /* bytes seen of the current size line or trailer */
 };
-/* Consumes from buf; *ret_piece is the part of buf that is body (may be empty). Returns bytes consumed, 0
- * when more is needed; *ret_done when the last chunk and trailers are through; -400 when malformed. */
+/* Consumes from buf; *ret_piece is the part of buf that is body (may be empty). Returns bytes
+ * consumed, 0 when more is needed; *ret_done when the last chunk and trailers are through; -400
+ * when malformed. */
 HF_MUST_CHECK ssize_t hf_http_chunks_decode(struct hf_http_chunks *chunks, const uint8_t *buf,
 					    size_t len, struct hf_bytes *ret_piece, bool *ret_done);
 
-/* Percent-decoding of a path segment or query value into `ret` (size at least len + 1, NUL-terminated).
- * Returns the length or -EINVAL (bad escape, or a decoded NUL). plus: '+' is a space. */
+/* Percent-decoding of a path segment or query value into `ret` (size at least len + 1,
+ * NUL-terminated). Returns the length or -EINVAL (bad escape, or a decoded NUL). plus: '+' is a
+ * space. */
 HF_MUST_CHECK ssize_t hf_http_unescape(struct hf_bytes text, bool plus, char *ret);
 /* Value of `name` in a query string, still encoded; data NULL when absent. */
 struct hf_bytes hf_http_query(struct hf_bytes query, const char *name);

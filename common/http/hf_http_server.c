@@ -11,7 +11,8 @@
 #include "hf_http_internal.h"
 
 #define ACCEPTS_A_TURN 64
-#define RETRY_MS       100 /* after running out of descriptors */
+#define RETRY_MS       100  /* after running out of descriptors, or of connections */
+#define EVICT_MS       1000 /* who keeps us waiting for less is left alone */
 #define BACKLOG        1024
 
 static int open_spare(void)
@@ -51,7 +52,29 @@ static void on_accept_timer(struct hf_timer *timer, void *ctx)
 
 	if (server->spare < 0)
 		server->spare = open_spare();
+	server->full = false;
 	listen_again(server);
+}
+
+/* At the limit, who has kept us waiting longest makes room: silence must not lock others out. */
+static bool make_room(struct hf_http_server *server)
+{
+	struct hf_http_connection *connection, *slowest = NULL;
+	uint64_t most_ms = EVICT_MS;
+
+	LIST_FOREACH (connection, &server->connections, link) {
+		uint64_t waited_ms = hf_http_connection_waited_ms(connection);
+
+		if (waited_ms < most_ms)
+			continue;
+		most_ms = waited_ms;
+		slowest = connection;
+	}
+	if (slowest == NULL)
+		return false;
+	++*server->evicted;
+	hf_http_connection_close(slowest);
+	return true;
 }
 
 static void on_acceptable(evutil_socket_t listener, short what, void *arg)
@@ -62,10 +85,12 @@ static void on_acceptable(evutil_socket_t listener, short what, void *arg)
 	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
 		int fd;
 
-		if (*server->connections_open >= (int64_t)server->options.connections_max) {
+		if (*server->connections_open >= (int64_t)server->options.connections_max &&
+		    !make_room(server)) {
 			++*server->paused_full;
 			server->full = true;
 			event_del(server->acceptable);
+			hf_loop_arm(server->loop, &server->accept_timer, RETRY_MS);
 			return;
 		}
 		fd = hf_net_accept(server->listener, peer);
@@ -88,6 +113,7 @@ void hf_http_server_connection_gone(struct hf_http_server *server)
 	--*server->connections_open;
 	if (server->full) {
 		server->full = false;
+		hf_wheel_disarm(&server->accept_timer);
 		listen_again(server);
 	}
 }
@@ -201,6 +227,7 @@ static void make_metrics(struct hf_http_server *server)
 					    "bytes of request bodies held");
 	server->refused_descriptors = closed_counter(server, "descriptors");
 	server->paused_full = closed_counter(server, "connections");
+	server->evicted = closed_counter(server, "evicted");
 	server->timeouts = closed_counter(server, "timeout");
 	server->aborts = closed_counter(server, "client_left");
 	server->bad_requests = closed_counter(server, "bad_request");

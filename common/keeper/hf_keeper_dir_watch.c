@@ -87,13 +87,17 @@ static bool stamp_vouches(const struct dir_stamp *old, const struct dir_stamp *n
 	       old->changed.tv_nsec == now->changed.tv_nsec;
 }
 
+static void child_deinit(struct dir_child *child)
+{
+	free(child->name);
+	if (child->same_as == NULL)
+		free(child->value);
+}
+
 static void children_deinit(struct dir_children *children)
 {
-	for (size_t i = 0; i < children->count; i++) {
-		free(children->items[i].name);
-		if (children->items[i].same_as == NULL)
-			free(children->items[i].value);
-	}
+	for (size_t i = 0; i < children->count; i++)
+		child_deinit(&children->items[i]);
 	free(children->items);
 	*children = (struct dir_children){ 0 };
 }
@@ -164,13 +168,37 @@ static int load_child(struct dir_folder *folder, const char *dir, char *name,
 		ret_child->stamp = stamp_of(&st);
 		return 0;
 	case -EACCES:
+	case -EMSGSIZE:
+		if (old != NULL && !folder->ephemeral) { /* a slip of somebody's removes no app */
+			*ret_child = (struct dir_child){ .value = old->value,
+							 .len = old->len,
+							 .stamp = old->stamp,
+							 .same_as = old };
+			return 0;
+		}
+		return -ENOENT;
 	case -ELOOP:
-	case -ENXIO:
-	case -EMSGSIZE: /* a stranger in our folder, not an entry */
+	case -ENXIO: /* a stranger in our folder, not an entry */
 		return -ENOENT;
 	default:
 		return err;
 	}
+}
+
+/* Add what `name` is now; what is no entry is left out. */
+static int add_name(struct dir_folder *folder, const char *path, char *name,
+		    struct dir_children *children)
+{
+	struct dir_child child;
+	int err = load_child(folder, path, name, &child);
+
+	if (err != 0)
+		return err == -ENOENT ? 0 : err;
+	child.name = strdup(name);
+	err = child.name == NULL ? -ENOMEM : children_add(children, &child);
+	if (err != 0)
+		child_deinit(&child);
+	return err;
 }
 
 static int scan_entries(struct dir_folder *folder, DIR *dir, const char *path,
@@ -179,27 +207,60 @@ static int scan_entries(struct dir_folder *folder, DIR *dir, const char *path,
 	struct dirent *entry;
 
 	while (errno = 0, (entry = readdir(dir)) != NULL) {
-		struct dir_child child;
 		int err;
 
 		if (!hf_keeper_is_segment(entry->d_name, strlen(entry->d_name)) ||
 		    (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN))
 			continue;
-		err = load_child(folder, path, entry->d_name, &child);
-		if (err == -ENOENT)
-			continue;
+		err = add_name(folder, path, entry->d_name, children);
 		if (err != 0)
 			return err;
-		child.name = strdup(entry->d_name);
-		err = child.name == NULL ? -ENOMEM : children_add(children, &child);
-		if (err != 0) {
-			free(child.name);
-			if (child.same_as == NULL)
-				free(child.value);
-			return err;
-		}
 	}
 	return -errno;
+}
+
+static void sort_children(struct dir_children *children)
+{
+	if (children->count > 0)
+		qsort(children->items, children->count, sizeof(*children->items), by_name);
+}
+
+static void drop_twins(struct dir_children *children)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < children->count; i++) {
+		struct dir_child *child = &children->items[i];
+
+		if (kept > 0 && strcmp(children->items[kept - 1].name, child->name) == 0)
+			child_deinit(child);
+		else
+			children->items[kept++] = *child;
+	}
+	children->count = kept;
+}
+
+/* An entry that is replaced while a large folder is read may be shown twice, or not at all. The
+ * first is sorted out here, and who was there before is gone only when asked for by name. Of a
+ * newcomer that was passed over an event tells. */
+static int mend_scan(struct dir_folder *folder, const char *path, struct dir_children *children)
+{
+	size_t scanned, n = 0;
+	int err = 0;
+
+	sort_children(children);
+	drop_twins(children);
+	scanned = children->count;
+	for (size_t i = 0; i < folder->children.count && err == 0; i++) {
+		char *name = folder->children.items[i].name;
+
+		while (n < scanned && strcmp(children->items[n].name, name) < 0)
+			n++;
+		if (n == scanned || strcmp(children->items[n].name, name) != 0)
+			err = add_name(folder, path, name, children);
+	}
+	sort_children(children);
+	return err;
 }
 
 static bool children_equal(const struct dir_children *a, const struct dir_children *b)
@@ -262,12 +323,12 @@ static bool refresh(struct dir_folder *folder)
 		return false;
 	err = scan_entries(folder, dir, path, &next);
 	closedir(dir);
+	if (err == 0)
+		err = mend_scan(folder, path, &next);
 	if (err != 0) {
 		children_deinit(&next);
 		return false;
 	}
-	if (next.count > 0)
-		qsort(next.items, next.count, sizeof(*next.items), by_name);
 	changed = !folder->known || !children_equal(&folder->children, &next);
 	children_swap(&folder->children, &next);
 	folder->stamp = stamp;

@@ -139,6 +139,11 @@ static void conn_end(struct hf_rpc_conn *conn, const char *reason)
 
 /* Reading */
 
+static const char *decode_failure(ssize_t err)
+{
+	return err == -EMSGSIZE ? HF_RPC_CLOSE_TOO_LARGE : HF_RPC_CLOSE_BAD_FRAME;
+}
+
 /* Handles the whole frames at the start of `data`; returns the bytes they took. */
 static size_t handle_frames(struct hf_rpc_conn *conn, const uint8_t *data, size_t len)
 {
@@ -152,7 +157,7 @@ static size_t handle_frames(struct hf_rpc_conn *conn, const uint8_t *data, size_
 		if (n == 0)
 			break;
 		if (n < 0)
-			reason = n == -EMSGSIZE ? HF_RPC_CLOSE_TOO_LARGE : HF_RPC_CLOSE_BAD_FRAME;
+			reason = decode_failure(n);
 		else
 			reason = conn->handler->on_frame(conn, &frame);
 		if (reason != NULL) {
@@ -202,12 +207,19 @@ static void read_large(struct hf_rpc_conn *conn)
 	hf_buffer_clear(&conn->partial, PARTIAL_KEEP);
 }
 
-/* Keep what handle_frames() left: of an incomplete frame, or of a connection that was paused. */
+/* Keep what handle_frames() left: of an incomplete frame, or of a connection that was paused. What
+ * a pause left has not been looked at: no length is believed that the decoder would refuse. */
 static void keep_rest(struct hf_rpc_conn *conn, const uint8_t *rest, size_t len)
 {
-	size_t size = hf_rpc_frame_size(rest, len);
+	struct hf_rpc_frame frame;
+	ssize_t n = hf_rpc_frame_decode(rest, len, &frame);
+	size_t size = n == 0 ? hf_rpc_frame_size(rest, len) : 0;
 
-	if (size > LARGE_FRAME && size > len) {
+	if (n < 0) {
+		conn_end(conn, decode_failure(n));
+		return;
+	}
+	if (size > LARGE_FRAME) {
 		conn->expected = size;
 		if (hf_buffer_reserve(&conn->partial, size) == NULL) {
 			conn_end(conn, HF_RPC_CLOSE_NO_MEMORY);

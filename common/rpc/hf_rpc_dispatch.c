@@ -50,7 +50,7 @@ static bool is_over(const struct hf_rpc_peer *peer, unsigned factor)
 }
 
 /* What the socket does not take is bounded: first we stop reading, then we hang up. */
-static void check_output(struct hf_rpc_peer *peer)
+void hf_rpc_peer_check_output(struct hf_rpc_peer *peer)
 {
 	if (HF_LIKELY(!is_over(peer, 1)))
 		return;
@@ -98,7 +98,7 @@ static void answer(struct hf_rpc_running *call, const ProtobufCMessage *reply,
 	} else if (!call->oneway) {
 		put_error(peer, call->id, call->method, status, reason);
 	}
-	check_output(peer);
+	hf_rpc_peer_check_output(peer);
 	running_end(call);
 	hf_rpc_conn_leave(&peer->conn);
 }
@@ -127,7 +127,7 @@ static void refuse(struct hf_rpc_peer *peer, const struct hf_rpc_frame *frame,
 	if (frame->kind == HF_RPC_ONEWAY)
 		return;
 	put_error(peer, frame->call_id, frame->method, status, reason);
-	check_output(peer);
+	hf_rpc_peer_check_output(peer);
 }
 
 static struct hf_rpc_running *running_begin(struct hf_rpc_peer *peer,

@@ -51,7 +51,8 @@ size_t hf_rpc_frame_size(const uint8_t *buf, size_t len)
 	struct hf_cursor c = hf_cursor_of(buf, len);
 	size_t body_len = hf_cursor_u32(&c);
 
-	return c.failed ? 0 : HF_RPC_HEADER_SIZE + body_len;
+	/* Before its kind is there too, nothing has looked at the length. */
+	return len < HF_RPC_HEADER_SIZE ? 0 : HF_RPC_HEADER_SIZE + body_len;
 }
 
 void hf_rpc_header_encode(uint8_t *ret, enum hf_rpc_kind kind, uint32_t call_id, uint16_t method,

@@ -128,6 +128,7 @@ static const char *on_frame(struct hf_rpc_conn *conn, const struct hf_rpc_frame 
 		return NULL;
 	case HF_RPC_PING:
 		hf_rpc_conn_put_empty(conn, HF_RPC_PONG, frame->call_id);
+		hf_rpc_peer_check_output(peer);
 		return NULL;
 	case HF_RPC_PONG:
 		return NULL;

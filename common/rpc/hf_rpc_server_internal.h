@@ -55,6 +55,8 @@ int hf_rpc_dispatch_init(struct hf_rpc_server *server);
 void hf_rpc_dispatch_deinit(struct hf_rpc_server *server);
 /* A REQUEST or ONEWAY frame. */
 void hf_rpc_dispatch(struct hf_rpc_peer *peer, const struct hf_rpc_frame *frame);
+/* After anything was put on the connection; `peer` may be gone after. */
+void hf_rpc_peer_check_output(struct hf_rpc_peer *peer);
 
 /* hf_rpc_server.c */
 void hf_rpc_peer_cut(struct hf_rpc_peer *peer, const char *reason); /* `peer` may be gone after */

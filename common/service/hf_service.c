@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "hf_log.h"
+#include "hf_net.h"
 #include "hf_service_internal.h"
 #include "hf_version.h"
 
@@ -39,6 +40,8 @@ int hf_service_serve_rpc(struct hf_service *service, ProtobufCService *service_i
 		.service = service_impl,
 	};
 	int err = hf_rpc_server_new(service->loop, service->metrics, &options, &service->rpc);
+	struct sockaddr_storage dialed;
+	socklen_t dialed_len;
 	const char *address;
 
 	if (err < 0) {
@@ -48,8 +51,12 @@ int hf_service_serve_rpc(struct hf_service *service, ProtobufCService *service_i
 	}
 	address = hf_rpc_server_address(service->rpc);
 	err = set_rpc_address(service, config->rpc_advertise, address);
-	if (err < 0)
-		HF_ERROR("rpc address too long", "address=%s", address);
+	if (err == 0)
+		err = hf_net_parse(service->instance.rpc, &dialed, &dialed_len);
+	if (err < 0) /* said now, as the others would only find that they can't reach us */
+		HF_ERROR("rpc.advertise not usable", "address=%s err=%s why=\"numeric or unix:\"",
+			 hf_log_quote(service->instance.rpc, strlen(service->instance.rpc)),
+			 strerror(-err));
 	else if (config->rpc_advertise[0] == '\0' &&
 		 (strncmp(address, "0.0.0.0:", 8) == 0 || strncmp(address, "[::]:", 5) == 0))
 		HF_WARN("rpc.advertise is not set", "address=%s why=\"others can't dial that\"",

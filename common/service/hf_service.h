@@ -102,8 +102,8 @@ struct hf_service_type {
 	void (*reload)(struct hf_service *service, const void *old);
 	/* Why this process can't serve now: NULL when ready, or a short reason for /readyz. */
 	const char *(*not_ready)(struct hf_service *service);
-	/* Ready, and yet something that an operator should see: a short remark for /readyz, or NULL. May
-	 * be NULL itself. */
+	/* Ready, and yet something that an operator should see: a short remark for /readyz, or
+	 * NULL. May be NULL itself. */
 	const char *(*remark)(struct hf_service *service);
 	/* TERM came: bring nothing new in, move what is there. May be NULL. */
 	void (*drain)(struct hf_service *service);

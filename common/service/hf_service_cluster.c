@@ -15,6 +15,7 @@
 #define SALT_PATH         "config/cluster"
 #define SALT_DIGITS       16
 #define ANNOUNCE_RETRY_MS 1000
+#define LOOK_MS           5000 /* between looks whether our entries are still there */
 #define PATH_SIZE         192
 
 bool hf_cluster_is_node_id(const char *id)
@@ -42,6 +43,15 @@ static void default_node_id(const char *service, char ret[HF_NODE_ID_MAX + 1])
 	snprintf(ret, HF_NODE_ID_MAX + 1, "%s-%.32s-%ld", service, host, (long)getpid());
 }
 
+static int hold_number(struct hf_runtime *runtime, uint32_t number)
+{
+	const char *id = runtime->service.instance.id;
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "numbers/%" PRIu32, number);
+	return hf_keeper_hold(runtime->service.keeper, path, id, strlen(id));
+}
+
 /* The number is ours for as long as we live. The search starts at a place that depends on the id,
  * so that a restarted process mostly gets the number it had. */
 static int claim_number(struct hf_runtime *runtime)
@@ -52,11 +62,8 @@ static int claim_number(struct hf_runtime *runtime)
 
 	for (uint32_t i = 0; i < HF_ID_NODE_MAX; i++) {
 		uint32_t number = (first + i) % HF_ID_NODE_MAX + 1;
-		char path[PATH_SIZE];
-		int err;
+		int err = hold_number(runtime, number);
 
-		snprintf(path, sizeof(path), "numbers/%" PRIu32, number);
-		err = hf_keeper_hold(runtime->service.keeper, path, instance->id, len);
 		if (err == 0)
 			instance->number = number;
 		if (err != -EBUSY)
@@ -119,15 +126,42 @@ static int write_instance(struct hf_runtime *runtime)
 {
 	const struct hf_instance *instance = &runtime->service.instance;
 	char *text = hf_instance_encode(instance);
+	struct hf_instance read_back;
 	char path[PATH_SIZE];
 	int err;
 
 	if (text == NULL)
 		return -ENOMEM;
 	snprintf(path, sizeof(path), "instances/%s/%s", runtime->service.type->name, instance->id);
-	err = hf_keeper_hold(runtime->service.keeper, path, text, strlen(text));
+	/* A zone or an address that no peer accepts would leave us serving unseen. */
+	err = hf_instance_decode(text, strlen(text), &read_back);
+	if (err == 0)
+		err = hf_keeper_hold(runtime->service.keeper, path, text, strlen(text));
 	free(text);
 	return err;
+}
+
+static bool is_there(struct hf_runtime *runtime, const char *path)
+{
+	char *text = NULL;
+	size_t len;
+	int err = hf_keeper_get(runtime->service.keeper, path, &text, &len);
+
+	free(text);
+	return err != -ENOENT;
+}
+
+/* Entries are removed by hand, or by whoever tidies up the folder. Without them nobody finds us,
+ * and another process may take our number. */
+static bool are_entries_there(struct hf_runtime *runtime)
+{
+	const struct hf_instance *instance = &runtime->service.instance;
+	char number[PATH_SIZE], record[PATH_SIZE];
+
+	snprintf(number, sizeof(number), "numbers/%" PRIu32, instance->number);
+	snprintf(record, sizeof(record), "instances/%s/%s", runtime->service.type->name,
+		 instance->id);
+	return is_there(runtime, number) && is_there(runtime, record);
 }
 
 /* Peers must not go on with an old view of us: an announcement that failed is tried until it holds.
@@ -144,13 +178,27 @@ static void announce_now(void *ctx)
 			HF_INFO("announced again", "node=%s", runtime->service.instance.id);
 	}
 	runtime->announce_err = err;
-	if (err < 0)
-		hf_loop_arm(runtime->service.loop, &runtime->announce_timer, ANNOUNCE_RETRY_MS);
+	hf_loop_arm(runtime->service.loop, &runtime->announce_timer,
+		    err < 0 ? ANNOUNCE_RETRY_MS : LOOK_MS);
 }
 
 static void on_announce_timer(struct hf_timer *timer, void *ctx)
 {
-	announce_now(ctx);
+	struct hf_runtime *runtime = ctx;
+	int err;
+
+	if (runtime->announce_err == 0 && are_entries_there(runtime)) {
+		hf_loop_arm(runtime->service.loop, timer, LOOK_MS);
+		return;
+	}
+	if (runtime->announce_err == 0)
+		HF_WARN("entries lost", "node=%s action=\"announce again\"",
+			runtime->service.instance.id);
+	err = hold_number(runtime, runtime->service.instance.number);
+	if (err < 0)
+		HF_ERROR("node number lost", "number=%" PRIu32 " err=%s",
+			 runtime->service.instance.number, strerror(-err));
+	announce_now(runtime);
 }
 
 void hf_service_announce(struct hf_service *service)
@@ -169,7 +217,11 @@ int hf_cluster_hold_instance(struct hf_runtime *runtime)
 	if (err < 0)
 		HF_ERROR("could not announce", "node=%s err=%s%s", runtime->service.instance.id,
 			 strerror(-err),
-			 err == -EBUSY ? " why=\"another process has this node.id\"" : "");
+			 err == -EBUSY    ? " why=\"another process has this node.id\""
+			 : err == -EINVAL ? " why=\"zone and addresses: ASCII without spaces\""
+					  : "");
+	else
+		hf_loop_arm(runtime->service.loop, &runtime->announce_timer, LOOK_MS);
 	return err;
 }
 

@@ -42,7 +42,7 @@ struct hf_runtime {
 	struct event *signals[HF_SERVICE_SIGNALS];
 	struct hf_http_server *admin;
 	struct hf_task announce_task;
-	struct hf_timer announce_timer; /* tries again after an error */
+	struct hf_timer announce_timer; /* tries again after an error, looks after our entries */
 	int announce_err;
 	struct hf_timer drain_timer;
 	uint64_t drain_started_ms, flush_started_ms;

@@ -175,9 +175,21 @@ struct hf_wire_upstream {
 	struct hf_bytes forward_type; /* 1..32 bytes */
 	struct hf_bytes payload;
 };
+/* Outcomes of UPSTREAM that are no close codes; 41xx may be tried again. */
+enum hf_upstream_code {
+	HF_UPSTREAM_TIMEOUT = 4150,      /* no answer in time: the business may have it */
+	HF_UPSTREAM_FAILED = 4151,       /* not reached, or its answer was an error or broken */
+	HF_UPSTREAM_NO_CALLBACK = 4400,  /* nobody takes messages of this type */
+	HF_UPSTREAM_REFUSED = 4401,      /* the business said no */
+	HF_UPSTREAM_BAD_ANSWER = 4402,   /* taken, but the answer is too large to be sent on */
+	HF_UPSTREAM_BAD_CALLBACK = 4403, /* the callback leads where it must not */
+};
+/* "timeout", or hf_close_name(). */
+const char *hf_upstream_name(unsigned code);
+
 struct hf_wire_upstream_ack {
 	uint32_t app, sequence;
-	uint32_t code; /* 0: accepted */
+	uint32_t code; /* 0: accepted; enum hf_upstream_code, or a close code */
 	struct hf_bytes reason;
 };
 

@@ -66,3 +66,25 @@ enum hf_close_action hf_close_action(unsigned code)
 		return HF_CLOSE_BACKOFF;
 	}
 }
+
+const char *hf_upstream_name(unsigned code)
+{
+	switch (code) {
+	case 0:
+		return "accepted";
+	case HF_UPSTREAM_TIMEOUT:
+		return "timeout";
+	case HF_UPSTREAM_FAILED:
+		return "failed";
+	case HF_UPSTREAM_NO_CALLBACK:
+		return "no_callback";
+	case HF_UPSTREAM_REFUSED:
+		return "refused";
+	case HF_UPSTREAM_BAD_ANSWER:
+		return "bad_answer";
+	case HF_UPSTREAM_BAD_CALLBACK:
+		return "bad_callback";
+	default:
+		return hf_close_name(code);
+	}
+}

@@ -19,12 +19,13 @@
 #define DATABASE_USER  "holdfast"
 
 /* Makes the data folder under another name first: one that is half made is never started from. Runs
- * as the process that becomes the server, so that stopping it stops the making too. */
+ * as the process that becomes the server, so that stopping it stops the making too. "--force": the
+ * host's name need not be resolvable, nobody logs in under it. */
 static const char mariadb_script[] =
 	"data=$1 new=$1.new.$$ install=$2 user=$3; shift 3\n"
 	"if [ ! -d \"$data\" ]; then\n"
 	"	rm -rf \"$data\".new.* &&\n"
-	"	\"$install\" --no-defaults --datadir=\"$new\" --skip-test-db \\\n"
+	"	\"$install\" --no-defaults --datadir=\"$new\" --skip-test-db --force \\\n"
 	"		--auth-root-authentication-method=socket $user &&\n"
 	"	mv \"$new\" \"$data\" || exit 1\n"
 	"fi\n"

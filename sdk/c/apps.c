@@ -135,6 +135,7 @@ int hf_client_detach(struct hf_client *client, uint32_t id)
 					     hf_wire_encode_detach(HF_WIRE_DETACH, &detach, room,
 								   HF_WIRE_CONTROL_MAX));
 	}
+	send_forget(client, id);
 	for (size_t i = 0; i < client->app_count; i++) {
 		if (client->apps[i] == app) {
 			client->apps[i] = client->apps[--client->app_count];

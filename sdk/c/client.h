@@ -4,6 +4,7 @@
  *	config.c      new, free
  *	apps.c        the apps: tokens, attach and detach, message ids seen
  *	connection.c  one connection to a server: login, frames in, acks out, keepalive
+ *	send.c        messages to the businesses, and their results
  *	ending.c      how a connection ends, and what comes next
  *	fetch.c       one question to a dispatcher; answer.c: its answer
  *	selection.c   which server next
@@ -45,6 +46,10 @@ enum app_state {
 struct seen_id {
 	uint64_t id;
 	bool acked;
+};
+
+struct sent {
+	uint32_t app, sequence;
 };
 
 struct app {
@@ -97,6 +102,7 @@ struct hf_client {
 	uint64_t pong_deadline_ms;       /* 0: none awaited */
 	uint64_t move_ms;                /* 0: no order to move */
 	uint64_t quiet_until_ms;         /* by COMMAND SLOW_DOWN: no ATTACH, DETACH */
+	uint32_t frame_max;              /* largest body that the server takes */
 	uint32_t heartbeat_s, learned_s; /* learned: what the line bears; 0: nothing learned */
 	unsigned silent_ends, good_beats;
 	bool login_answered, resumed;
@@ -106,6 +112,9 @@ struct hf_client {
 	uint32_t linger_s;
 	uint64_t acks[HF_WIRE_ACK_IDS_MAX];
 	size_t ack_count;
+	struct sent sends[HF_CLIENT_SENDS_MAX]; /* without a result, oldest first */
+	size_t send_count;
+	uint32_t last_sequence;
 	char node[HF_NODE_ID_MAX + 1];
 	char endpoint[SELECTION_TEXT_SIZE];
 	bool endpoint_tls;
@@ -166,6 +175,13 @@ HF_MUST_CHECK uint8_t *connection_room(struct hf_client *client, size_t size);
 void connection_ack(struct hf_client *client, uint64_t id);
 void connection_flush_acks(struct hf_client *client);
 void connection_say_bye(struct hf_client *client, unsigned code);
+
+/* send.c */
+/* False: not this protocol. */
+bool send_on_ack(struct hf_client *client, struct hf_bytes body);
+/* The sends of `app` (0: of all) will get no result from the server. */
+void send_fail(struct hf_client *client, uint32_t app, int result);
+void send_forget(struct hf_client *client, uint32_t app); /* the same without a word */
 
 /* ending.c */
 void ending_failed(struct hf_client *client, uint64_t now); /* no login came of this attempt */

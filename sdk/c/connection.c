@@ -122,6 +122,7 @@ static bool on_login_ack(struct hf_client *client, struct hf_bytes body, uint64_
 	client->deadline_ms = 0;
 	client->connected_ms = now;
 	client->resumed = ack.resumed;
+	client->frame_max = ack.frame_max;
 	client->heartbeat_s = ack.heartbeat_s > 0 ? ack.heartbeat_s : HEARTBEAT_DEFAULT_S;
 	client->stats.logins++;
 	client->stats.resumes += ack.resumed;
@@ -172,7 +173,9 @@ static bool on_detach_ack(struct hf_client *client, struct hf_bytes body, uint64
 
 	if (hf_wire_decode_detach(body, &detach) < 0)
 		return false;
-	app = app_find(client, detach.app);
+	if (detach.code != 0)
+		send_fail(client, detach.app, -ECONNRESET);
+	app = app_find(client, detach.app); /* the program may have detached it just now */
 	if (app != NULL && detach.code != 0)
 		app_settled(client, app, detach.code, detach.reason, now);
 	return true;
@@ -212,6 +215,7 @@ static void deliver(struct hf_client *client, const struct hf_wire_push *push, b
 		.redelivered = redelivered,
 		.payload = push->payload.data,
 		.payload_len = push->payload.len,
+		.answers = push->upstream_sequence,
 	};
 
 	client->stats.messages++;
@@ -322,7 +326,7 @@ static bool on_frame(struct hf_client *client, const struct hf_wire_frame *frame
 	case HF_WIRE_DETACH_ACK:
 		return on_detach_ack(client, frame->body, now);
 	case HF_WIRE_UPSTREAM_ACK:
-		return true; /* of nothing that we sent */
+		return send_on_ack(client, frame->body);
 	default:
 		return false;
 	}

@@ -6,7 +6,7 @@
 #include "hf_hash.h"
 
 /* Nothing of a connection is left after this; the apps are as if it had never been. */
-static void forget_connection(struct hf_client *client, bool orderly, uint64_t now)
+static void drop_connection(struct hf_client *client, bool orderly, uint64_t now)
 {
 	if (client->phase == PHASE_ACTIVE)
 		client->ticket_until_ms = now + (uint64_t)client->linger_s * 1000;
@@ -25,6 +25,12 @@ static void forget_connection(struct hf_client *client, bool orderly, uint64_t n
 		if (*state == APP_ATTACHED || *state == APP_ASKED)
 			*state = APP_IDLE;
 	}
+}
+
+static void forget_connection(struct hf_client *client, bool orderly, uint64_t now)
+{
+	drop_connection(client, orderly, now);
+	send_fail(client, 0, -ECONNRESET);
 }
 
 /* All apps were refused for good; the code of one of them, else 0. */
@@ -161,7 +167,8 @@ void ending_stop(struct hf_client *client, unsigned flush_ms)
 		client_drain(client, flush_ms);
 	}
 	client->fetch_reason = "start";
-	forget_connection(client, true, now);
+	drop_connection(client, true, now);
+	send_forget(client, 0);
 	client_set_reason(client, HF_CLOSE_NORMAL, hf_bytes_of(NULL, 0));
 	client->retry_ms = 0;
 	client->state = HF_CLIENT_STOPPED;

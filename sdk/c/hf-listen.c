@@ -12,8 +12,15 @@
 
 #define STOP_FLUSH_MS 1000
 
-/* As hfctl: 2 and 6 are not used here. */
-enum { EXIT_DONE = 0, EXIT_USAGE = 1, EXIT_REFUSED = 3, EXIT_UNREACHABLE = 4, EXIT_TIMEOUT = 5 };
+/* As hfctl: 2 is not used here. */
+enum {
+	EXIT_DONE = 0,
+	EXIT_USAGE = 1,
+	EXIT_REFUSED = 3,
+	EXIT_UNREACHABLE = 4,
+	EXIT_TIMEOUT = 5,
+	EXIT_PARTIAL = 6
+};
 
 struct listener {
 	struct printer printer;
@@ -23,6 +30,12 @@ struct listener {
 	uint64_t received;
 	bool logged_in;
 	bool refused;
+	uint32_t app; /* --send goes there */
+	struct {
+		const char *type, *data;
+	} sends[HF_CLIENT_SENDS_MAX];
+	size_t send_count, results, not_taken;
+	bool sent;
 };
 
 static volatile sig_atomic_t signalled;
@@ -54,6 +67,9 @@ static const char help[] =
 	"  --timeout D             stop after so long, like 10s or 5m\n"
 	"  --once                  stop when the first connection has ended\n"
 	"  --no-ack                never ack a message\n"
+	"  --send TYPE:DATA        to the business of --app, once it is attached; repeatable; "
+	"stops\n"
+	"                          when all have their result, unless --count is there, too\n"
 	"  --heartbeat D           beat at least so often\n"
 	"  --first-retry D         longest wait after a cut (5s)\n"
 	"  --backoff BASE,CAP      of the waits after that (1s,120s)\n"
@@ -67,7 +83,8 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 done (--count reached; or stopped by a signal, or by --timeout without\n"
 	"--count), 1 usage, 3 refused by the server, 4 never logged in before --timeout or --once\n"
-	"ended it, 5 --timeout or --once came before --count messages did.\n";
+	"ended it, 5 --timeout or --once came before --count messages or the results did,\n"
+	"6 not every --send was taken.\n";
 
 static void on_state(struct hf_client *client, const struct hf_client_status *status, void *ctx)
 {
@@ -82,12 +99,40 @@ static void on_state(struct hf_client *client, const struct hf_client_status *st
 		hf_client_stop(client, 0);
 }
 
+static void count_result(struct hf_client *client, struct listener *listener, int result)
+{
+	listener->results++;
+	listener->not_taken += result != 0;
+	if (listener->count == 0 && listener->results == listener->send_count)
+		hf_client_stop(client, STOP_FLUSH_MS);
+}
+
+static void on_send_result(struct hf_client *client, uint32_t app, uint32_t sequence, int result,
+			   const char *reason, void *ctx)
+{
+	struct listener *listener = ctx;
+
+	print_send_result(&listener->printer, app, sequence, result, reason);
+	count_result(client, listener, result);
+}
+
 static void on_app(struct hf_client *client, uint32_t app, unsigned code, const char *reason,
 		   void *ctx)
 {
 	struct listener *listener = ctx;
 
 	print_app(&listener->printer, app, code, reason);
+	if (code != 0 || app != listener->app || listener->sent)
+		return;
+	listener->sent = true;
+	for (size_t i = 0; i < listener->send_count; i++) {
+		const char *type = listener->sends[i].type, *data = listener->sends[i].data;
+		int result = hf_client_send(client, app, type, data, strlen(data));
+
+		print_sent(&listener->printer, app, type, result);
+		if (result < 0)
+			count_result(client, listener, result);
+	}
 }
 
 static void on_message(struct hf_client *client, const struct hf_client_message *message, void *ctx)
@@ -194,6 +239,20 @@ static void parse_attach(char *text, struct options *options)
 	app->token = last + 1;
 }
 
+/* TYPE:DATA; data may hold colons. Cuts `text` up. */
+static void parse_send(char *text, struct listener *listener)
+{
+	char *colon = strchr(text, ':');
+
+	if (colon == NULL)
+		usage_error("--send wants TYPE:DATA, not", text);
+	if (listener->send_count == HF_CLIENT_SENDS_MAX)
+		usage_error("too many times", "--send");
+	*colon = '\0';
+	listener->sends[listener->send_count].type = text;
+	listener->sends[listener->send_count++].data = colon + 1;
+}
+
 static enum hf_client_network parse_network(const char *text)
 {
 	static const char *const names[] = { "unknown", "cellular", "wifi", "ethernet" };
@@ -232,6 +291,7 @@ enum {
 	OPT_TIMEOUT,
 	OPT_ONCE,
 	OPT_NO_ACK,
+	OPT_SEND,
 	OPT_HEARTBEAT,
 	OPT_FIRST_RETRY,
 	OPT_BACKOFF,
@@ -261,6 +321,7 @@ static const struct option long_options[] = {
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "once", no_argument, NULL, OPT_ONCE },
 	{ "no-ack", no_argument, NULL, OPT_NO_ACK },
+	{ "send", required_argument, NULL, OPT_SEND },
 	{ "heartbeat", required_argument, NULL, OPT_HEARTBEAT },
 	{ "first-retry", required_argument, NULL, OPT_FIRST_RETRY },
 	{ "backoff", required_argument, NULL, OPT_BACKOFF },
@@ -300,6 +361,9 @@ static bool parse_app_option(int option, struct options *o, struct listener *lis
 		if (!read_token(optarg, o->token, sizeof(o->token)))
 			usage_error("--token-file can't be read", optarg);
 		o->main_app.token = o->token;
+		return true;
+	case OPT_SEND:
+		parse_send(optarg, listener);
 		return true;
 	case OPT_USER:
 		o->main_app.user_id = optarg;
@@ -417,6 +481,9 @@ static void parse_options(int argc, char **argv, struct options *o, struct liste
 	}
 	if (o->app_count == 0)
 		usage_error("no --app and no --attach", NULL);
+	if (listener->send_count > 0 && o->main_app.app == 0)
+		usage_error("--send needs --app", NULL);
+	listener->app = o->main_app.app;
 	o->config.auto_ack = !listener->no_ack;
 	o->config.ctx = listener;
 	o->config.callbacks = (struct hf_client_callbacks){
@@ -426,6 +493,7 @@ static void parse_options(int argc, char **argv, struct options *o, struct liste
 		.on_messages_lost = on_messages_lost,
 		.on_token_needed = on_token_needed,
 		.on_error = on_error,
+		.on_send_result = on_send_result,
 	};
 }
 
@@ -473,7 +541,12 @@ static void run(struct hf_client *client, int timeout_ms, const sigset_t *waitin
 
 static int exit_status(const struct listener *listener)
 {
-	if (listener->count > 0 && listener->received >= listener->count)
+	bool all_sent = listener->results == listener->send_count;
+
+	if (all_sent && listener->not_taken > 0)
+		return EXIT_PARTIAL;
+	if (listener->count > 0 ? listener->received >= listener->count
+				: listener->send_count > 0 && all_sent)
 		return EXIT_DONE;
 	if (listener->refused)
 		return EXIT_REFUSED;
@@ -481,7 +554,7 @@ static int exit_status(const struct listener *listener)
 		return EXIT_DONE;
 	if (!listener->logged_in)
 		return EXIT_UNREACHABLE;
-	return listener->count > 0 ? EXIT_TIMEOUT : EXIT_DONE;
+	return listener->count > 0 || listener->send_count > 0 ? EXIT_TIMEOUT : EXIT_DONE;
 }
 
 int main(int argc, char **argv)

@@ -43,11 +43,12 @@
 extern "C" {
 #endif
 
-#define HF_CLIENT_VERSION  "0.1.0"
-#define HF_CLIENT_APPS_MAX 16
-#define HF_CLIENT_TAGS_MAX 32 /* of one app */
-#define HF_CLIENT_ID_SIZE  14 /* a message id as text, with its NUL */
-#define HF_CLIENT_KEY_SIZE 27 /* a new random id as text, with its NUL */
+#define HF_CLIENT_VERSION   "0.1.0"
+#define HF_CLIENT_APPS_MAX  16
+#define HF_CLIENT_TAGS_MAX  32 /* of one app */
+#define HF_CLIENT_SENDS_MAX 8  /* hf_client_send() without a result yet; as many as rooms allow */
+#define HF_CLIENT_ID_SIZE   14 /* a message id as text, with its NUL */
+#define HF_CLIENT_KEY_SIZE  27 /* a new random id as text, with its NUL */
 
 struct hf_client;
 
@@ -90,6 +91,8 @@ struct hf_client_message {
 	int redelivered; /* came before, and you have not acked it yet (auto_ack off only) */
 	const void *payload;
 	size_t payload_len;
+	uint32_t answers; /* what hf_client_send() returned, when the business answers that; else 0
+			   */
 };
 
 struct hf_client_status {
@@ -122,6 +125,12 @@ struct hf_client_callbacks {
 	void (*on_token_needed)(struct hf_client *client, uint32_t app, unsigned code, void *ctx);
 	void (*on_error)(struct hf_client *client, enum hf_client_error error, const char *detail,
 			 void *ctx);
+	/* How it went with what hf_client_send() took, once for each. `result` 0: the business has
+	 * it, and its answer, if it gave one, came before by on_message. Above 0: the server's
+	 * code, see hf_client_send_name(); 41xx: try again later, others: don't. -ECONNRESET: the
+	 * connection or the app's session ended before: the business may have it. */
+	void (*on_send_result)(struct hf_client *client, uint32_t app, uint32_t sequence,
+			       int result, const char *reason, void *ctx);
 };
 
 /* Fill it with hf_client_config_init(), then set what you need. Strings are copied by
@@ -204,6 +213,15 @@ int hf_client_set_token(struct hf_client *client, uint32_t app, const char *toke
  * message is not one of the last dedup_ids. */
 int hf_client_ack(struct hf_client *client, uint32_t app, uint64_t id);
 
+/* Send `len` bytes (at most 65536) to the business of an attached app; `type`, 1-32 bytes, is the
+ * forward type that chooses the business's callback. Messages of one app and type arrive in the
+ * order of the calls. Returns the sequence that on_send_result() and the answer will name (> 0), or
+ * -ENOENT (no such app), -ENOTCONN (not attached right now: nothing is queued for later), -EAGAIN
+ * (HF_CLIENT_SENDS_MAX have no result yet, much is unsent, or the server asked to slow down),
+ * -EINVAL, -EMSGSIZE (more than the server takes), -ENOMEM. */
+int hf_client_send(struct hf_client *client, uint32_t app, const char *type, const void *data,
+		   size_t len);
+
 /* The platform's hint that the network has changed: a waiting client tries at once, a connected one
  * checks its line with a PING that is given 5 s. */
 void hf_client_notify_network(struct hf_client *client, enum hf_client_network network);
@@ -239,6 +257,7 @@ struct hf_client_stats {
 	uint64_t redelivered;   /* delivered again, as they were not acked */
 	uint64_t messages_lost; /* as told by the server */
 	uint64_t acks, pings, pongs;
+	uint64_t sends, sends_failed; /* taken by hf_client_send(); of them, with a result not 0 */
 	uint64_t bytes_in, bytes_out;
 	int64_t connected_for_ms;  /* -1: not connected */
 	int64_t last_heard_ms_ago; /* -1: never */
@@ -250,6 +269,8 @@ char *hf_client_diag_json(struct hf_client *client);
 
 /* "4101" -> "rate_limited"; "unknown". */
 const char *hf_client_code_name(unsigned code);
+/* The result in on_send_result: "accepted", "timeout", "no_callback". */
+const char *hf_client_send_name(int result);
 /* What a negative result means. */
 const char *hf_client_strerror(int result);
 const char *hf_client_version(void);

@@ -125,8 +125,11 @@ void print_message(const struct printer *printer, const struct hf_client_message
 
 	hf_client_format_id(message->id, id);
 	if (!printer->json) {
-		printf("message %s app %" PRIu32 "%s: ", id, message->app,
+		printf("message %s app %" PRIu32 "%s", id, message->app,
 		       message->redelivered ? " again" : "");
+		if (message->answers != 0)
+			printf(" answers %" PRIu32, message->answers);
+		fputs(": ", stdout);
 		fwrite(message->payload, 1, message->payload_len, stdout);
 		putchar('\n');
 		fflush(stdout);
@@ -138,8 +141,36 @@ void print_message(const struct printer *printer, const struct hf_client_message
 			   "payload_len", (json_int_t)message->payload_len);
 	if (object == NULL)
 		return;
+	if (message->answers != 0)
+		json_object_set_new(object, "answers", json_integer(message->answers));
 	set_payload(object, message);
 	put(object);
+}
+
+void print_sent(const struct printer *printer, uint32_t app, const char *type, int result)
+{
+	if (result < 0)
+		print_send_result(printer, app, 0, result, hf_client_strerror(result));
+	else if (printer->json)
+		put(json_pack("{s:s, s:I, s:o, s:i}", "event", "sent", "app", (json_int_t)app,
+			      "type", string_or_null(type), "sequence", result));
+	else
+		printf("app %" PRIu32 " sent %d %s\n", app, result, type);
+	fflush(stdout);
+}
+
+void print_send_result(const struct printer *printer, uint32_t app, uint32_t sequence, int result,
+		       const char *reason)
+{
+	const char *name = hf_client_send_name(result);
+
+	if (printer->json)
+		put(json_pack("{s:s, s:I, s:I, s:i, s:s, s:o}", "event", "send_result", "app",
+			      (json_int_t)app, "sequence", (json_int_t)sequence, "code", result,
+			      "name", name, "reason", string_or_null(reason)));
+	else
+		printf("app %" PRIu32 " send %" PRIu32 " %s %s\n", app, sequence, name, reason);
+	fflush(stdout);
 }
 
 void print_messages_lost(const struct printer *printer, uint32_t app, unsigned count)

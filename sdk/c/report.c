@@ -26,6 +26,11 @@ const char *hf_client_code_name(unsigned code)
 	return hf_close_name(code);
 }
 
+const char *hf_client_send_name(int result)
+{
+	return result < 0 ? "lost" : hf_upstream_name((unsigned)result);
+}
+
 const char *hf_client_strerror(int result)
 {
 	switch (result) {
@@ -45,6 +50,12 @@ const char *hf_client_strerror(int result)
 		return "no such host, or no way to it";
 	case -ECONNRESET:
 		return "the other side closed the connection";
+	case -ENOTCONN:
+		return "the app is not attached right now";
+	case -EAGAIN:
+		return "too much is under way: try again later";
+	case -EMSGSIZE:
+		return "larger than the server takes";
 	case -ETIMEDOUT:
 		return "timed out";
 	default:
@@ -156,6 +167,8 @@ static bool put_stats(struct hf_buffer *out, const struct hf_client_stats *s)
 		{ "acks", (int64_t)s->acks },
 		{ "pings", (int64_t)s->pings },
 		{ "pongs", (int64_t)s->pongs },
+		{ "sends", (int64_t)s->sends },
+		{ "sends_failed", (int64_t)s->sends_failed },
 		{ "bytes_in", (int64_t)s->bytes_in },
 		{ "bytes_out", (int64_t)s->bytes_out },
 		{ "connected_for_ms", s->connected_for_ms },

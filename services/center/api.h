@@ -5,7 +5,7 @@
 #include "auth.h"
 #include "center.h"
 
-#define API_ARG_MAX 128 /* bytes of a {id} or {rid} in a path, decoded */
+#define API_ARG_MAX 192 /* bytes of an {id} in a path: 64, percent-encoded */
 
 struct route;
 
@@ -69,6 +69,12 @@ void api_delete_key(struct call *call);
 void api_list_token_keys(struct call *call);
 void api_create_token_key(struct call *call);
 void api_delete_token_key(struct call *call);
+/* webhooks.c */
+void api_list_webhooks(struct call *call);
+void api_create_webhook(struct call *call);
+void api_show_webhook(struct call *call);
+void api_change_webhook(struct call *call);
+void api_delete_webhook(struct call *call);
 /* nodes.c */
 void api_list_nodes(struct call *call);
 

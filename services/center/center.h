@@ -60,6 +60,7 @@ struct center {
 	uint8_t operator_digest[32];
 	bool has_operator, stopping;
 	size_t messages_open, targets_open, frame_bytes; /* in delivery */
+	size_t ack_waits; /* recipients whose ack a call waits for, or will: acks.c */
 	struct center_counters counters;
 };
 

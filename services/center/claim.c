@@ -9,15 +9,33 @@
 #include "hf_backoff.h"
 #include "hf_rpc.h"
 
-#define COMPLETE_ATTEMPTS 3
-#define RETRY_BASE_MS     50
-#define RETRY_CAP_MS      400
+#define RETRY_BASE_MS 50
+#define RETRY_CAP_MS  400
 
 static void try_claim(struct claim *claim);
+static void try_complete(struct claim *claim);
 
 static void on_timer(struct hf_timer *timer, void *ctx)
 {
-	try_claim(ctx);
+	struct claim *claim = ctx;
+
+	if (claim->response != NULL)
+		try_complete(claim);
+	else
+		try_claim(claim);
+}
+
+/* Another attempt after a while; false: there is no time for one. */
+static bool again(struct claim *claim)
+{
+	struct hf_loop *loop = claim->center->loop;
+	struct hf_backoff backoff = { RETRY_BASE_MS, RETRY_CAP_MS, claim->attempts++ };
+	uint64_t delay_ms = 1 + hf_backoff_next_ms(&backoff);
+
+	if (claim->center->stopping || hf_loop_now_ms(loop) + delay_ms >= claim->deadline_ms)
+		return false;
+	hf_loop_arm(loop, &claim->timer, delay_ms);
+	return true;
 }
 
 static void fingerprint(struct claim *claim, struct hf_bytes text)
@@ -77,9 +95,6 @@ static void on_claimed(const Hf__ClaimReply *reply, void *ctx)
 		[HF__CLAIM_RESULT__MISMATCH] = CLAIM_MISMATCH,
 	};
 	struct claim *claim = ctx;
-	struct hf_loop *loop = claim->center->loop;
-	struct hf_backoff backoff = { RETRY_BASE_MS, RETRY_CAP_MS, claim->attempts++ };
-	uint64_t delay_ms = 1 + hf_backoff_next_ms(&backoff);
 
 	if (reply != NULL && (unsigned)reply->result < HF_ARRAY_LEN(results)) {
 		end_claim(claim, results[reply->result], reply->status,
@@ -87,10 +102,8 @@ static void on_claimed(const Hf__ClaimReply *reply, void *ctx)
 		return;
 	}
 	/* The same owner may claim again: it finds its own claim when the answer was lost. */
-	if (claim->center->stopping || hf_loop_now_ms(loop) + delay_ms >= claim->deadline_ms)
+	if (!again(claim))
 		end_claim(claim, CLAIM_UNAVAILABLE, 0, hf_bytes_of(NULL, 0));
-	else
-		hf_loop_arm(loop, &claim->timer, delay_ms);
 }
 
 static void try_claim(struct claim *claim)
@@ -115,8 +128,6 @@ void claim_start(struct claim *claim, void (*on_result)(struct claim *, enum cla
 	try_claim(claim);
 }
 
-static void on_completed(const Hf__CompleteReply *reply, void *ctx);
-
 static void send_complete(struct claim *claim, unsigned status, struct hf_bytes response,
 			  Hf__CompleteReply_Closure closure, void *ctx)
 {
@@ -136,13 +147,17 @@ static void on_completed(const Hf__CompleteReply *reply, void *ctx)
 {
 	struct claim *claim = ctx;
 
-	if (reply == NULL && !claim->center->stopping && ++claim->attempts < COMPLETE_ATTEMPTS) {
-		send_complete(claim, claim->status,
-			      hf_bytes_of(claim->response, claim->response_len), on_completed,
-			      claim);
+	/* An answer that is not kept lets the next try of this key send it all again: the caller
+	 * rather waits a little, while the key's slot finds a new owner. */
+	if (reply == NULL && again(claim))
 		return;
-	}
 	claim->on_complete(claim);
+}
+
+static void try_complete(struct claim *claim)
+{
+	send_complete(claim, claim->status, hf_bytes_of(claim->response, claim->response_len),
+		      on_completed, claim);
 }
 
 int claim_complete(struct claim *claim, unsigned status, struct hf_bytes response,
@@ -155,8 +170,10 @@ int claim_complete(struct claim *claim, unsigned status, struct hf_bytes respons
 	claim->response_len = response.len;
 	claim->status = status;
 	claim->attempts = 0;
+	claim->deadline_ms =
+		hf_loop_now_ms(claim->center->loop) + claim->center->config->store_total_ms;
 	claim->on_complete = on_complete;
-	send_complete(claim, status, response, on_completed, claim);
+	try_complete(claim);
 	return 0;
 }
 

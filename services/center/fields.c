@@ -52,7 +52,7 @@ int fields_known(const json_t *object, const char *path, const char *const *know
 			continue;
 		snprintf(field, sizeof(field), "%s%s", path, key);
 		return problem_set(ret_problem, 400, "UNKNOWN_FIELD", field, NULL,
-				   "there is no such field");
+				   "there is no field %s", field);
 	}
 	return 0;
 }

@@ -41,8 +41,8 @@ void lanes_init(struct lanes *lanes, struct center *center,
 		struct hf_peer *(*owner)(struct center *, const struct target *),
 		void (*send)(struct center *, struct hf_peer *, struct lane_batch *),
 		void (*fail)(struct target *));
-void lanes_deinit(
-	struct lanes *lanes); /* before the messages whose recipients wait here are freed */
+/* Before the messages whose recipients wait here are freed. */
+void lanes_deinit(struct lanes *lanes);
 void lanes_add(struct lanes *lanes, struct target *target); /* sent at the end of the turn */
 
 #endif

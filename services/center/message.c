@@ -20,6 +20,7 @@ static void message_free(struct message *message)
 	center->messages_open--;
 	center->targets_open -= message->target_count;
 	center->frame_bytes -= message->frame_len;
+	center->ack_waits -= message->ack_waits;
 	hf_wheel_disarm(&message->retry_timer);
 	free(message->frame);
 	free(message);
@@ -124,6 +125,9 @@ int message_new(struct center *center, const struct hf_app *app, const struct re
 	center->messages_open++;
 	center->targets_open += message->target_count;
 	center->frame_bytes += message->frame_len;
+	if (request->wait == REQUEST_WAIT_ACKED)
+		message->ack_waits = message->target_count;
+	center->ack_waits += message->ack_waits;
 	memcpy(message->label, request->label, sizeof(message->label));
 	TAILQ_INSERT_TAIL(&center->messages, message, link);
 	*ret_message = message;
@@ -203,6 +207,7 @@ void message_start(struct message *message, message_cb on_event, void *ctx)
 void message_release(struct message *message)
 {
 	message->owned = false;
+	message_forget_acks(message);
 	free_if_over(message);
 }
 
@@ -284,10 +289,10 @@ void message_target_retry(struct target *target, enum target_outcome last)
 		hf_loop_arm(center->loop, &message->retry_timer, delay_ms);
 }
 
-void message_unhold(struct message *message)
+void message_acks_over(struct message *message)
 {
-	if (message->holds == 1)
-		emit(message, MESSAGE_ACKED); /* still held: the listener may let go of it */
+	message->holds++; /* the listener may let go of it */
+	emit(message, MESSAGE_ACKED);
 	message->holds--;
 	free_if_over(message);
 }

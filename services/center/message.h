@@ -57,9 +57,11 @@ struct message {
 	size_t frame_len;
 	message_cb on_event;
 	void *ctx;
-	bool owned;       /* somebody listens and will call message_release() */
-	uint32_t pending; /* recipients whose phase is not over */
-	uint32_t holds;   /* calls of acks.c, and events being told: not to be freed */
+	bool owned;                /* somebody listens and will call message_release() */
+	uint32_t pending;          /* recipients whose phase is not over */
+	uint32_t holds;            /* events being told: not to be freed meanwhile */
+	struct ack_wait *ack_wait; /* acks.c, while calls are open */
+	uint32_t ack_waits;        /* of center->ack_waits, kept for it until the calls are made */
 	uint32_t accepted, failed, written, offline, dropped, unrouted, acked;
 	Hf__Durability durability;
 	const char *store_reason; /* why the last attempt failed; a literal */
@@ -81,6 +83,10 @@ void message_release(struct message *message);
 /* At the end of the process, when no call can come back any more. */
 void message_free_all(struct center *center);
 
+/* Most acks that all messages together may wait for. Each is a call that stays open to a saver for
+ * up to 30 s; half of a connection's window (4096) is always left to storing. */
+#define MESSAGE_ACK_WAITS_MAX 2048
+
 /* acks.c: ask for MESSAGE_ACKED within `timeout_ms`; once, after MESSAGE_STORED. */
 void message_await_acks(struct message *message, uint64_t timeout_ms);
 
@@ -88,7 +94,10 @@ void message_await_acks(struct message *message, uint64_t timeout_ms);
 void message_target_done(struct target *target, enum target_outcome outcome);
 /* Once more after a back-off, or `last` when the phase's time is over. */
 void message_target_retry(struct target *target, enum target_outcome last);
-void message_unhold(struct message *message); /* the last one tells MESSAGE_ACKED */
+/* Tells MESSAGE_ACKED; the message may be gone after it. */
+void message_acks_over(struct message *message);
+/* acks.c: the calls that are open are of no interest any more. */
+void message_forget_acks(struct message *message);
 
 /* store.c, route.c: the lanes of center. */
 void store_init(struct center *center);

@@ -337,6 +337,10 @@ static int check(struct send *send, const struct send_input *input, struct reque
 	if (targets > center->config->targets_max || bytes > center->config->frame_bytes_max)
 		return problem_retry(problem, 503, "OVERLOADED", 1,
 				     "too many messages are in delivery");
+	if (request->wait == REQUEST_WAIT_ACKED &&
+	    center->ack_waits + request->target_count > MESSAGE_ACK_WAITS_MAX)
+		return problem_retry(problem, 503, "OVERLOADED", 1,
+				     "too many calls wait for acks; send it without wait");
 	return quota_take(center, input->app, (uint32_t)request->target_count, problem);
 }
 

@@ -46,6 +46,22 @@ static void failed(struct lane_batch *batch, enum hf_rpc_status status, const ch
 	}
 }
 
+/* Those that could not be stored are tried again; they leave the batch. */
+static void take_failures(struct lane_batch *batch, const Hf__StoreReply *reply)
+{
+	for (size_t i = 0; i < reply->n_failures; i++) {
+		const Hf__StoreFailure *failure = reply->failures[i];
+		struct target *target =
+			failure->item < batch->count ? batch->targets[failure->item] : NULL;
+
+		if (target == NULL)
+			continue;
+		batch->targets[failure->item] = NULL;
+		target->message->store_reason = known_reason(failure->reason);
+		message_target_retry(target, TARGET_FAILED);
+	}
+}
+
 static void on_stored(const Hf__StoreReply *reply, void *ctx)
 {
 	struct lane_batch *batch = ctx;
@@ -55,9 +71,13 @@ static void on_stored(const Hf__StoreReply *reply, void *ctx)
 		free(batch);
 		return;
 	}
+	take_failures(batch, reply);
 	for (size_t i = 0; i < batch->count; i++) {
-		struct message *message = batch->targets[i]->message;
+		struct message *message;
 
+		if (batch->targets[i] == NULL)
+			continue;
+		message = batch->targets[i]->message;
 		message->durability = HF_MIN(message->durability, reply->durability);
 		message_target_done(batch->targets[i], TARGET_STORED);
 	}

@@ -40,7 +40,10 @@ static ssize_t query_value(struct hf_bytes query, const char *name, char *ret)
 		return 0;
 	if (value.len > VALUE_MAX)
 		return -1;
-	return hf_http_unescape(value, true, ret) < 0 ? -1 : (ssize_t)strlen(ret);
+	if (hf_http_unescape(value, true, ret) >= 0)
+		return (ssize_t)strlen(ret);
+	ret[0] = '\0'; /* what was decoded so far has no end */
+	return -1;
 }
 
 /* Index of `value` in the list, -1 when it is none of them. */

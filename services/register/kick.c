@@ -10,7 +10,14 @@
 
 #define CODE_REPLACED 4006
 #define REPLACED_CAPACITY \
-	65536 /* most takeovers told in one turn; a room's next Sync finds the rest */
+	65536 /* most takeovers that wait to be told; a room's next Sync finds the rest */
+
+/* Losers of takeovers as one room is told of them. */
+struct replaced_part {
+	struct register_state *state;
+	size_t count;
+	struct kick_target targets[];
+};
 
 /* One Kick as it waits for its rooms. */
 struct kick_call {
@@ -69,52 +76,91 @@ static size_t same_room(const struct kick_target *targets, size_t count)
 	return n;
 }
 
+/* Room for one more, or false. */
+static bool replaced_reserve(struct register_state *state)
+{
+	size_t capacity = HF_MAX(state->replaced_capacity * 2, (size_t)64);
+	struct kick_target *more;
+
+	if (state->replaced_count < state->replaced_capacity)
+		return true;
+	more = capacity > REPLACED_CAPACITY ? NULL
+					    : realloc(state->replaced, capacity * sizeof(*more));
+	if (more == NULL)
+		return false;
+	state->replaced = more;
+	state->replaced_capacity = capacity;
+	return true;
+}
+
+/* Could it help to say it again? Room.Kick names sessions by epoch: twice is as good as once. */
+static bool may_be_told_again(enum hf_rpc_status status)
+{
+	return hf_rpc_status_is_safe_to_retry(status) || status == HF_RPC_DEADLINE ||
+	       status == HF_RPC_LOST;
+}
+
+/* A room that was not reached is told again at the next tick, for as long as it lives: it has no
+ * other way to learn that its session lost. */
 static void on_replaced_told(const Hf__RoomKickReply *reply, void *ctx)
 {
-	struct register_state *state = ctx;
+	struct replaced_part *part = ctx;
+	struct register_state *state = part->state;
+	bool again = reply == NULL && may_be_told_again(hf_rpc_last_status());
 
-	/* The room tells all its sessions again on its next connection, and learns it then. */
 	if (reply == NULL)
 		++*state->metrics.kicks_failed;
+	for (size_t i = 0; again && i < part->count; i++) {
+		if (session_is_live(state, part->targets[i].epoch) && replaced_reserve(state))
+			state->replaced[state->replaced_count++] = part->targets[i];
+	}
+	free(part);
 }
 
 static void on_replaced_task(void *ctx)
 {
 	static char reason[] = "another login took over";
 	struct register_state *state = ctx;
-	size_t done = 0;
+	struct kick_target *targets = state->replaced;
+	size_t done = 0, count = state->replaced_count;
 
-	qsort(state->replaced, state->replaced_count, sizeof(*state->replaced), by_room);
-	while (done < state->replaced_count) {
-		size_t n = same_room(state->replaced + done, state->replaced_count - done);
+	state->replaced = NULL; /* what can't be told comes into a new list */
+	state->replaced_count = state->replaced_capacity = 0;
+	qsort(targets, count, sizeof(*targets), by_room);
+	while (done < count) {
+		size_t n = same_room(targets + done, count - done);
+		size_t size = n * sizeof(*targets);
+		struct replaced_part *part = malloc(sizeof(*part) + size);
 
-		room_kick(state, state->replaced + done, n, CODE_REPLACED, reason, on_replaced_told,
-			  state);
+		if (part == NULL) {
+			++*state->metrics.kicks_failed;
+			break;
+		}
+		part->state = state;
+		part->count = n;
+		memcpy(part->targets, targets + done, size);
+		room_kick(state, part->targets, n, CODE_REPLACED, reason, on_replaced_told, part);
 		done += n;
 	}
-	state->replaced_count = 0;
+	free(targets);
 }
 
 void kick_replaced(struct register_state *state, uint64_t epoch, uint32_t session)
 {
-	if (state->replaced_count == state->replaced_capacity) {
-		size_t capacity = HF_MAX(state->replaced_capacity * 2, (size_t)64);
-		struct kick_target *more =
-			capacity > REPLACED_CAPACITY
-				? NULL
-				: realloc(state->replaced, capacity * sizeof(*more));
-
-		if (more == NULL) {
-			++*state->metrics.kicks_failed;
-			return;
-		}
-		state->replaced = more;
-		state->replaced_capacity = capacity;
+	if (!replaced_reserve(state)) {
+		++*state->metrics.kicks_failed;
+		return;
 	}
 	state->replaced[state->replaced_count++] =
 		(struct kick_target){ .epoch = epoch, .session = session };
 	++*state->metrics.kicks_replaced;
 	hf_task_schedule(state->service->loop, &state->replaced_task);
+}
+
+void kick_tick(struct register_state *state)
+{
+	if (state->replaced_count > 0)
+		hf_task_schedule(state->service->loop, &state->replaced_task);
 }
 
 void kick_init(struct register_state *state)

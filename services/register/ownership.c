@@ -13,6 +13,7 @@
 #include "room.pb-c.h"
 
 #define RESYNC_TIMEOUT_MS 2000
+#define UNLISTED_MAX_MS   10000 /* a room is in the keeper before it speaks, so soon in our list */
 
 bool slot_is_owned(const struct register_state *state, uint16_t slot)
 {
@@ -35,6 +36,23 @@ void room_told_slot(struct register_state *state, uint32_t number, uint16_t slot
 	if (--state->missing[slot] == 0 && --state->incomplete_count == 0)
 		HF_INFO("all slots complete", "owned=%u sessions=%llu", state->owned_count,
 			(unsigned long long)state->sessions);
+}
+
+static void await_slot(struct register_state *state, struct room_view *room, uint16_t slot)
+{
+	bitmap_clear(room->synced, slot);
+	room->unsynced++;
+	if (state->missing[slot]++ == 0)
+		state->incomplete_count++;
+}
+
+/* Its sessions may have been swept meanwhile. */
+static void room_owes_all(struct register_state *state, struct room_view *room)
+{
+	for (uint32_t slot = 0; slot < HF_SLOTS; slot++) {
+		if (slot_is_owned(state, (uint16_t)slot) && bitmap_get(room->synced, slot))
+			await_slot(state, room, (uint16_t)slot);
+	}
 }
 
 /* Nothing more is awaited from this room. */
@@ -75,8 +93,10 @@ bool room_speaks(struct register_state *state, uint32_t number, uint64_t incarna
 	}
 	/* It may speak before the keeper tells of it; but one that the keeper said is gone stays
 	 * gone. */
-	if (!room->listed)
+	if (!room->listed) {
 		room->live = true;
+		room->heard_ms = hf_loop_now_ms(state->service->loop);
+	}
 	return room->live;
 }
 
@@ -89,10 +109,16 @@ static void on_room_join(struct hf_peer *peer, void *ctx)
 	if (number == 0 || number >= ROOMS_MAX)
 		return;
 	room = room_view_of(state, number);
-	if (room == NULL || peer->instance.incarnation < room->incarnation)
+	if (room == NULL)
 		return;
-	if (peer->instance.incarnation > room->incarnation)
+	if (peer->instance.incarnation != room->incarnation)
 		room_owes_nothing(state, number);
+	else if (!room->live) /* back in the list, the same process as before */
+		room_owes_all(state, room);
+	/* Its host's clock went back: epochs do not tell the old process' sessions from its own. */
+	for (uint32_t slot = 0; peer->instance.incarnation < room->incarnation && slot < HF_SLOTS;
+	     slot++)
+		slot_forget_room(state, (uint16_t)slot, number);
 	room->incarnation = peer->instance.incarnation;
 	room->live = true;
 	room->listed = true;
@@ -119,14 +145,9 @@ static void slot_gain(struct register_state *state, uint16_t slot)
 	for (uint32_t number = 1; number < ROOMS_MAX; number++) {
 		struct room_view *room = state->room[number];
 
-		if (room == NULL || !room->live)
-			continue;
-		bitmap_clear(room->synced, slot);
-		room->unsynced++;
-		state->missing[slot]++;
+		if (room != NULL && room->live)
+			await_slot(state, room, slot);
 	}
-	if (state->missing[slot] > 0)
-		state->incomplete_count++;
 }
 
 static void slot_lose(struct register_state *state, uint16_t slot)
@@ -175,10 +196,32 @@ static void resync_ask(struct register_state *state)
 	}
 }
 
+/* Rooms that spoke, but died before the keeper told us of them: nobody will tell us that they left,
+ * and what they owe would be awaited for ever. */
+static void drop_unlisted(struct register_state *state)
+{
+	uint64_t now_ms = hf_loop_now_ms(state->service->loop);
+
+	if (!hf_peers_known(state->rooms))
+		return;
+	for (uint32_t number = 1; number < ROOMS_MAX; number++) {
+		struct room_view *room = state->room[number];
+
+		if (room == NULL || !room->live || room->listed ||
+		    now_ms - room->heard_ms < UNLISTED_MAX_MS)
+			continue;
+		HF_WARN("room not in the keeper", "number=%u", number);
+		room_owes_nothing(state, number);
+		room->live = false;
+	}
+}
+
 static void on_resync_tick(struct hf_timer *timer, void *ctx)
 {
 	struct register_state *state = ctx;
 
+	drop_unlisted(state);
+	kick_tick(state);
 	if (state->incomplete_count > 0)
 		resync_ask(state);
 	hf_loop_arm(state->service->loop, timer, state->config->resync_ms);

@@ -31,6 +31,7 @@ struct room_view {
 	uint64_t incarnation; /* of the process we know; sessions of older ones are gone */
 	bool live;            /* in the keeper, or not seen there yet but talking to us */
 	bool listed;          /* seen in the keeper */
+	uint64_t heard_ms;    /* when it last spoke, while it is not listed */
 	uint32_t unsynced;    /* owned slots that it has not told us yet */
 	uint8_t synced[BITMAP_BYTES];
 };
@@ -106,6 +107,7 @@ struct kick_target {
 	uint32_t result; /* index into the reply of the call that asked, if one did */
 };
 void kick_replaced(struct register_state *state, uint64_t epoch, uint32_t session);
+void kick_tick(struct register_state *state); /* tell again who was not reached */
 void kick_init(struct register_state *state);
 void kick_deinit(struct register_state *state);
 void on_kick(Hf__Register_Service *rpc, const Hf__KickRequest *request,

@@ -30,11 +30,10 @@ enum connection_state {
 };
 
 enum {
-	CONNECTION_DIRTY = 1 << 0,      /* in the list of this turn's writers */
-	CONNECTION_BLOCKED = 1 << 1,    /* the socket is full; EPOLLOUT is armed */
-	CONNECTION_LOAD_WAITS = 1 << 2, /* a session wants a page when the output is flushed */
-	CONNECTION_WINDOW_FULL = 1
-				 << 3, /* some session's window was full: the sweep looks closer */
+	CONNECTION_DIRTY = 1 << 0,         /* in the list of this turn's writers */
+	CONNECTION_BLOCKED = 1 << 1,       /* the socket is full; EPOLLOUT is armed */
+	CONNECTION_LOAD_WAITS = 1 << 2,    /* a session wants a page when the output is flushed */
+	CONNECTION_CHECK_WINDOWS = 1 << 3, /* one is full, or remembers acked ids */
 	CONNECTION_OVER_TLS = 1 << 4,
 };
 
@@ -51,8 +50,8 @@ struct connection {
 	uint32_t last_heard; /* tick */
 	uint32_t opened;     /* room_age_ms(); from LOGIN_ACK on: wall clock in seconds */
 	uint16_t heartbeat_s;
-	uint8_t listener; /* index */
-	uint8_t spare;
+	uint8_t listener;   /* index */
+	uint8_t upstream;   /* UPSTREAM frames that were not answered yet */
 	rate frames, bytes; /* buckets */
 	pool_ref partial;   /* struct partial in input.c */
 	pool_ref profile;   /* what LOGIN told: device, platform, SDK version */

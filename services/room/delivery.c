@@ -9,14 +9,15 @@
 
 #include "hf_backoff.h"
 #include "hf_hash.h"
+#include "hf_id.h"
 #include "hf_log.h"
 #include "room.h"
 #include "window.h"
 
 #define LOAD_TIMEOUT_MS   5000
 #define LOAD_COUNT_MAX    1000u
-#define SMALL_OUTPUT      4096u /* bytes queued that do not hold a page back */
-#define QUARANTINE_MAX_MS 3600000u
+#define SMALL_OUTPUT      4096u  /* bytes queued that do not hold a page back */
+#define QUARANTINE_MAX_MS 30000u /* an ack of something newer opens the queue before its time */
 
 /* One session's page: asked for, or to be asked for again after a while. */
 struct page_load {
@@ -186,6 +187,17 @@ static bool stop_page(struct room *room, struct session *session, const Hf__Load
 	return false;
 }
 
+/* Store comes before push: what a page brings so soon, center may be about to push. Even when it is
+ * acked by then, it must not be written twice. */
+static void note_fresh(struct room *room, struct session *session)
+{
+	struct window *window = pool_at(&room->pool, session->window);
+
+	session->flags |= SESSION_FRESH_PAGE;
+	window->fresh_since = room_tick(room);
+	room_connection(room, session->connection)->flags |= CONNECTION_CHECK_WINDOWS;
+}
+
 /* One message of a page. False: stop here, either as the window is full, or as the session is gone.
  */
 static bool deliver_loaded(struct room *room, struct session *session,
@@ -195,7 +207,8 @@ static bool deliver_loaded(struct room *room, struct session *session,
 	struct frame *frame;
 	bool written;
 
-	if (window_has(&room->pool, session->window, message->message_id))
+	if (window_has(&room->pool, session->window, message->message_id) ||
+	    window_was_acked(&room->pool, session->window, message->message_id))
 		return true;
 	if (message->expires_ms != 0 && message->expires_ms <= hf_loop_wall_ms(room->loop)) {
 		++*room->metrics.dropped[DROP_EXPIRED];
@@ -224,6 +237,8 @@ static bool deliver_loaded(struct room *room, struct session *session,
 	frame_unref(frame);
 	if (!written || !delivery_remember(room, session, message->message_id))
 		return false;
+	if (hf_id_wall_ms(message->message_id) + DELIVERY_FRESH_MS > hf_loop_wall_ms(room->loop))
+		note_fresh(room, session);
 	++*room->metrics.written_offline;
 	return true;
 }
@@ -242,6 +257,8 @@ static void deliver_page(struct room *room, hf_handle handle, const Hf__LoadRepl
 	session = room_session(room, handle);
 	if (session == NULL)
 		return;
+	if (!(session->flags & SESSION_FRESH_PAGE))
+		window_forget_acked(&room->pool, &session->window);
 	if (whole && reply->more && reply->n_messages > 0 &&
 	    !delivery_fall_behind(room, session,
 				  reply->messages[reply->n_messages - 1]->message_id))

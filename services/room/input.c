@@ -16,7 +16,8 @@ struct partial {
 	uint8_t data[];
 };
 
-/* Most bytes that a body may have, by the first byte of its frame. */
+/* Most bytes that a body may have, by the first byte of its frame. The codec has limits of its own.
+ */
 static uint32_t body_max(const struct room *room, uint8_t first)
 {
 	switch (first >> 3) {
@@ -26,9 +27,11 @@ static uint32_t body_max(const struct room *room, uint8_t first)
 		return (uint32_t)room->config->limits.frame_max;
 	case HF_WIRE_ATTACH:
 	case HF_WIRE_ACK:
-		return HF_WIRE_CONTROL_MAX + HF_WIRE_TAGS_MAX * (HF_WIRE_TAG_MAX + 2);
+	case HF_WIRE_PING:
+	case HF_WIRE_PONG:
+		return hf_wire_body_max(first >> 3);
 	default:
-		return 1024;
+		return 1024; /* DETACH and BYE, which say little, and what no client may send */
 	}
 }
 
@@ -103,26 +106,6 @@ static void refuse(struct room *room, struct connection *connection, ssize_t err
 			 err == -EMSGSIZE ? "frame too long" : "not a frame");
 }
 
-static void on_upstream(struct room *room, struct connection *connection, struct hf_bytes body)
-{
-	struct hf_wire_upstream upstream;
-	uint8_t wire[HF_WIRE_CONTROL_MAX];
-	ssize_t len;
-
-	if (hf_wire_decode_upstream(body, &upstream) < 0) {
-		connection_close(room, connection, HF_CLOSE_BAD_FRAME, "bad UPSTREAM");
-		return;
-	}
-	++*room->metrics.upstream_refused;
-	len = hf_wire_encode_upstream_ack(
-		&(struct hf_wire_upstream_ack){ .app = upstream.app,
-						.sequence = upstream.sequence,
-						.code = HF_CLOSE_PROTOCOL_VIOLATION,
-						.reason = HF_BYTES_LITERAL("upstream not served") },
-		wire, sizeof(wire));
-	connection_send_control(room, connection, len > 0 ? frame_new(wire, (size_t)len) : NULL);
-}
-
 static void on_bye(struct room *room, struct connection *connection, struct hf_bytes body)
 {
 	struct hf_wire_bye bye;
@@ -164,7 +147,7 @@ static void on_frame(struct room *room, struct connection *connection,
 		delivery_on_ack(room, connection, frame->body);
 		return;
 	case HF_WIRE_UPSTREAM:
-		on_upstream(room, connection, frame->body);
+		upstream_on_frame(room, connection, frame->body);
 		return;
 	case HF_WIRE_BYE:
 		on_bye(room, connection, frame->body);

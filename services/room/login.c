@@ -177,10 +177,10 @@ static void finish_if_known(struct room *room, struct connection *connection)
 	}
 }
 
-static void reject(struct room *room, struct connection *connection, uint32_t code,
-		   const char *reason)
+static void reject(struct room *room, struct connection *connection, enum reject_reason counted,
+		   uint32_t code, const char *reason)
 {
-	++*room->metrics.rejected[REJECT_LOGIN];
+	++*room->metrics.rejected[counted];
 	connection_close(room, connection, code, reason);
 }
 
@@ -189,11 +189,13 @@ static bool is_welcome(struct room *room, struct connection *connection,
 		       const struct hf_wire_login *login)
 {
 	if (login->version != HF_WIRE_VERSION)
-		reject(room, connection, HF_CLOSE_VERSION_UNSUPPORTED, "protocol version 1 only");
+		reject(room, connection, REJECT_LOGIN, HF_CLOSE_VERSION_UNSUPPORTED,
+		       "protocol version 1 only");
 	else if (room_is_draining(room))
-		reject(room, connection, HF_CLOSE_DRAINING, "this room is being stopped");
+		reject(room, connection, REJECT_DRAINING, HF_CLOSE_DRAINING,
+		       "this room is being stopped");
 	else if (!hf_apps_known(room->apps))
-		reject(room, connection, HF_CLOSE_OVERLOADED, "starting");
+		reject(room, connection, REJECT_LOGIN, HF_CLOSE_OVERLOADED, "starting");
 	else
 		return true;
 	return false;
@@ -205,7 +207,7 @@ void login_on_login(struct room *room, struct connection *connection, struct hf_
 	struct login *login;
 
 	if (hf_wire_decode_login(body, &wire) < 0) {
-		reject(room, connection, HF_CLOSE_BAD_FRAME, "bad LOGIN");
+		reject(room, connection, REJECT_LOGIN, HF_CLOSE_BAD_FRAME, "bad LOGIN");
 		return;
 	}
 	if (!is_welcome(room, connection, &wire))
@@ -214,7 +216,7 @@ void login_on_login(struct room *room, struct connection *connection, struct hf_
 	if (login == NULL || connection_set_profile(room, connection,
 						    &(struct profile){ wire.device, wire.platform,
 								       wire.sdk_version }) < 0) {
-		reject(room, connection, HF_CLOSE_OVERLOADED, "out of memory");
+		reject(room, connection, REJECT_LOGIN, HF_CLOSE_OVERLOADED, "out of memory");
 		return;
 	}
 
@@ -291,8 +293,13 @@ void login_on_detach(struct room *room, struct connection *connection, struct hf
 		return;
 	}
 	session = session_of_app(room, connection, detach.app);
-	if (session != NULL)
+	if (session != NULL) {
+		bool attaching = session->flags & SESSION_ATTACHING;
+
 		session_drop(room, session);
+		if (attaching) /* register's answer finds nobody: this is the last chance */
+			send_attach_ack(room, connection, detach.app, 0, "");
+	}
 	/* Asked twice, or crossed with a kick: what was wanted is so, either way. */
 	len = hf_wire_encode_detach(HF_WIRE_DETACH_ACK,
 				    &(struct hf_wire_detach){ .app = detach.app }, wire,

@@ -31,6 +31,11 @@ static const char *const push_names[] = {
 	[HF__PUSH_RESULT__IN_FLIGHT] = "in_flight", [HF__PUSH_RESULT__GONE] = "gone",
 	[HF__PUSH_RESULT__DROPPED] = "dropped",
 };
+static const char *const upstream_names[] = {
+	[UPSTREAM_ACCEPTED] = "accepted",         [UPSTREAM_REFUSED] = "refused",
+	[UPSTREAM_NOT_ATTACHED] = "not_attached", [UPSTREAM_IN_FLIGHT] = "in_flight",
+	[UPSTREAM_UNAVAILABLE] = "unavailable",   [UPSTREAM_GONE] = "gone",
+};
 static const unsigned code_bases[METRICS_CODE_CLASSES] = { 1000, 4000, 4100, 4200, 4300 };
 
 static uint64_t *labelled(struct room *room, const char *name, const char *key, const char *value,
@@ -132,8 +137,9 @@ static void open_traffic(struct room *room)
 	m->bytes_out = labelled(room, "holdfast_room_bytes_total", "direction", "out", "");
 	m->keepalive_timeouts = plain(room, "holdfast_room_keepalive_timeouts_total",
 				      "Connections cut after too long a silence");
-	m->upstream_refused = labelled(room, "holdfast_upstream_messages_total", "result",
-				       "refused", "Messages of clients by outcome");
+	for (int i = 0; i < UPSTREAM_OUTCOME_COUNT; i++)
+		m->upstream[i] = labelled(room, "holdfast_room_upstream_total", "result",
+					  upstream_names[i], "UPSTREAM frames by outcome");
 	hf_metrics_gauge_fn(room->service->metrics, "holdfast_room_send_queue_bytes", NULL,
 			    "Bytes waiting to be written to clients", read_queue, room);
 	hf_metrics_gauge_fn(room->service->metrics, "holdfast_room_memory_per_connection_bytes",

@@ -34,6 +34,16 @@ enum drop_reason {
 	DROP_REASON_COUNT
 };
 
+enum upstream_outcome {
+	UPSTREAM_ACCEPTED,
+	UPSTREAM_REFUSED,      /* by the coordinator or the business, whatever the code */
+	UPSTREAM_NOT_ATTACHED, /* no session of that app */
+	UPSTREAM_IN_FLIGHT,    /* too many of this client */
+	UPSTREAM_UNAVAILABLE,  /* no coordinator, or none that answered */
+	UPSTREAM_GONE,         /* the client left before the outcome */
+	UPSTREAM_OUTCOME_COUNT
+};
+
 #define METRICS_CODE_CLASSES 5 /* 1000, 4000, 4100, 4200, 4300: up to 16 codes each */
 
 struct room_metrics {
@@ -52,7 +62,7 @@ struct room_metrics {
 	uint64_t *loads_ok, *loads_failed, *loads_quarantined;
 	uint64_t *ack_batches_ok, *ack_batches_failed, *acks_given_up;
 	uint64_t *updates_ok, *updates_failed, *stale_sessions, *syncs_ok, *syncs_failed;
-	uint64_t *upstream_refused, *ip_penalties;
+	uint64_t *upstream[UPSTREAM_OUTCOME_COUNT], *ip_penalties;
 	struct hf_histogram *handshake_tls, *handshake_auth, *handshake_register;
 	struct hf_histogram *accept_to_write, *accept_to_ack, *loop_lag;
 	int64_t *drain_active;

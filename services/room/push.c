@@ -27,7 +27,7 @@ bool delivery_remember(struct room *room, struct session *session, uint64_t mess
 	window = pool_at(&room->pool, session->window);
 	if (window->count >= room->config->limits.unacked) {
 		window->full_since = room_tick(room);
-		connection->flags |= CONNECTION_WINDOW_FULL;
+		connection->flags |= CONNECTION_CHECK_WINDOWS;
 	}
 	return true;
 }
@@ -59,8 +59,9 @@ static Hf__PushResult push(struct room *room, const Hf__PushItem *item, struct f
 			return drop(room, DROP_QUEUE_FULL);
 		return HF__PUSH_RESULT__WRITTEN;
 	}
-	if (window_has(&room->pool, session->window, item->message_id))
-		return HF__PUSH_RESULT__IN_FLIGHT;
+	if (window_has(&room->pool, session->window, item->message_id) ||
+	    window_was_acked(&room->pool, session->window, item->message_id))
+		return HF__PUSH_RESULT__IN_FLIGHT; /* or its ack is, which is as good */
 	if (connection->state != CONNECTION_ACTIVE ||
 	    window_count(&room->pool, session->window) >= room->config->limits.unacked)
 		return defer(room, session, item->message_id);
@@ -106,7 +107,9 @@ static bool ack_one(struct room *room, struct connection *connection, uint64_t m
 	struct session *session = room_session(room, connection->first_session);
 
 	for (; session != NULL; session = room_session(room, session->next_of_connection)) {
-		if (window_remove(&room->pool, &session->window, message_id)) {
+		bool remember = session->flags & (SESSION_LOADING | SESSION_FRESH_PAGE);
+
+		if (window_remove(&room->pool, &session->window, message_id, remember)) {
 			acks_add(room, session, message_id);
 			return true;
 		}

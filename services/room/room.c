@@ -20,6 +20,7 @@ static void room_stop(struct hf_service *service)
 	sweep_stop(room);
 	listeners_free(room);
 	index_silence(room);
+	upstream_close(room);
 	connections_close(room);
 	acks_close(room);
 	delivery_close(room);
@@ -64,11 +65,13 @@ static int start_parts(struct room *room)
 
 	if (err < 0)
 		return err;
-	err = hf_apps_new(service->keeper, NULL, NULL, &room->apps);
+	err = hf_apps_new(service->keeper, sweep_apps, room, &room->apps);
 	if (err == 0)
 		err = index_open(room);
 	if (err == 0)
 		err = acks_open(room);
+	if (err == 0)
+		err = upstream_open(room);
 	if (err == 0)
 		err = hf_peers_new(service->loop, service->metrics, service->keeper, &rooms,
 				   &room->rooms);

@@ -9,6 +9,7 @@
 #define ROOM_H
 
 #include "connection.h"
+#include "coordinator.pb-c.h"
 #include "expiry.h"
 #include "hf_apps.h"
 #include "hf_peers.h"
@@ -45,6 +46,7 @@ struct room_config {
 		uint64_t frames_per_second, bytes_per_second, login_max, frame_max;
 		uint64_t unacked, send_queue, ack_backlog, partial_frames;
 		uint64_t handshake_timeout_ms, register_timeout_ms, ack_timeout_ms;
+		uint64_t upstream_in_flight, upstream_timeout_ms;
 	} limits;
 	struct {
 		uint64_t user_timeout_ms, notsent_lowat;
@@ -102,7 +104,9 @@ struct room {
 	uint64_t announced_load, announced_ms;
 
 	struct hf_apps *apps;
-	struct hf_peers *registers, *savers, *rooms;
+	bool apps_changed; /* the sweep looks for sessions of apps that were switched off */
+	uint32_t apps_pos;
+	struct hf_peers *registers, *savers, *rooms, *coordinators;
 	struct index_state *index;
 	struct acks_state *acks;
 	hf_handle *loads; /* sessions that want a page from saver at the end of this turn */
@@ -174,6 +178,7 @@ void index_resync(struct room *room, const uint8_t bitmap[HF_SLOTS / 8]);
 bool index_is_settled(const struct room *room); /* nothing unsent or unanswered */
 
 /* delivery.c: pages of what saver holds. */
+#define DELIVERY_FRESH_MS 10000u /* a push comes within that time of its message's id, or never */
 void delivery_login(struct room *room, struct session *session);
 /* Load more for this session if it is behind and has room for it. */
 void delivery_continue(struct room *room, struct session *session);
@@ -199,12 +204,18 @@ void acks_add(struct room *room, const struct session *session, uint64_t message
 void acks_flush(struct room *room);
 bool acks_are_settled(const struct room *room);
 
+/* upstream.c: messages of clients to their businesses, and the answers. */
+HF_MUST_CHECK int upstream_open(struct room *room);
+void upstream_close(struct room *room);
+void upstream_on_frame(struct room *room, struct connection *connection, struct hf_bytes body);
+
 /* rpc.c */
 void rpc_init(struct room *room);
 
 /* sweep.c */
 void sweep_start(struct room *room);
 void sweep_stop(struct room *room);
+void sweep_apps(struct hf_apps *apps, void *room); /* they have changed */
 
 /* drain.c */
 void drain_start(struct room *room);

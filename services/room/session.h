@@ -17,6 +17,7 @@ enum {
 	SESSION_LOADING = 1 << 1, /* a Saver.Load is wanted, running, or waits for its next try */
 	SESSION_LOGIN_LOAD = 1 << 2, /* the next load is the first one */
 	SESSION_ATTACHING = 1 << 3,  /* ATTACH_ACK is due when register has answered */
+	SESSION_FRESH_PAGE = 1 << 4, /* a page held what center may be pushing still */
 };
 
 struct session {

@@ -10,6 +10,7 @@
 #define SWEEP_STEPS_MIN 512u  /* records a tick at least: a small room is seen whole every tick */
 #define LINGER_MS       2000u /* for the client's FIN after our BYE */
 #define ANNOUNCE_MS     3000u
+#define APP_STEPS       10000u /* sessions a tick */
 
 static void expire(struct room *room)
 {
@@ -33,27 +34,45 @@ static void expire(struct room *room)
 	}
 }
 
+/* Acked ids need no memory any more once no late push can bring them. */
+static bool forget_acked(struct room *room, struct session *session)
+{
+	const struct window *window = pool_at(&room->pool, session->window);
+
+	if (!(session->flags & SESSION_FRESH_PAGE))
+		return true;
+	if (window != NULL &&
+	    room_tick(room) - window->fresh_since < room_ticks_of(DELIVERY_FRESH_MS))
+		return false;
+	session->flags &= (uint8_t)~SESSION_FRESH_PAGE;
+	if (!(session->flags & SESSION_LOADING)) /* else when the page has come */
+		window_forget_acked(&room->pool, &session->window);
+	return true;
+}
+
 /* A window that stays full means a client that takes and never acks. */
 static void check_windows(struct room *room, struct connection *connection)
 {
 	struct session *session = room_session(room, connection->first_session);
 	uint32_t most = room_ticks_of(room->config->limits.ack_timeout_ms);
-	bool full = false;
+	bool settled = true;
 
 	for (; session != NULL; session = room_session(room, session->next_of_connection)) {
-		const struct window *window = pool_at(&room->pool, session->window);
+		const struct window *window;
 
+		settled &= forget_acked(room, session);
+		window = pool_at(&room->pool, session->window);
 		if (window == NULL || window->count < room->config->limits.unacked)
 			continue;
-		full = true;
+		settled = false;
 		if (room_tick(room) - window->full_since > most) {
 			connection_close(room, connection, HF_CLOSE_SLOW_CONSUMER,
 					 "pushes are not acked");
 			return;
 		}
 	}
-	if (!full)
-		connection->flags &= (uint8_t)~CONNECTION_WINDOW_FULL;
+	if (settled)
+		connection->flags &= (uint8_t)~CONNECTION_CHECK_WINDOWS;
 }
 
 static void check(struct room *room, struct connection *connection)
@@ -67,7 +86,7 @@ static void check(struct room *room, struct connection *connection)
 		connection_close(room, connection, HF_CLOSE_KEEPALIVE_TIMEOUT, "no heartbeat");
 		return;
 	}
-	if (connection->flags & CONNECTION_WINDOW_FULL)
+	if (connection->flags & CONNECTION_CHECK_WINDOWS)
 		check_windows(room, connection);
 }
 
@@ -90,6 +109,37 @@ static void sweep(struct room *room)
 			break;
 		}
 	}
+}
+
+/* After a change of the apps: sessions of one that was switched off end, a share of all each tick.
+ */
+static void check_apps(struct room *room)
+{
+	uint32_t left = APP_STEPS;
+
+	while (room->apps_changed && left > 0) {
+		uint32_t from = room->apps_pos;
+		struct session *session =
+			room_session(room, hf_slab_next(&room->sessions, &room->apps_pos, left));
+		const struct hf_app *app =
+			session == NULL ? NULL : hf_apps_get(room->apps, session->app);
+
+		left -= HF_MIN(left, room->apps_pos - from);
+		if (app != NULL && !app->enabled)
+			session_end(room, session, HF_CLOSE_APP_DISABLED,
+				    HF_BYTES_LITERAL("app disabled"));
+		if (room->apps_pos >= hf_slab_end(&room->sessions))
+			room->apps_changed = false;
+	}
+}
+
+void sweep_apps(struct hf_apps *apps, void *ctx)
+{
+	struct room *room = ctx;
+
+	(void)apps;
+	room->apps_changed = true;
+	room->apps_pos = 0;
 }
 
 /* The load goes to the keeper now and then, when it has changed by more than a twentieth. */
@@ -116,6 +166,7 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 	expire(room);
 	sweep(room);
 	ip_sweep(&room->ips, HF_MAX(hf_slab_end(&room->ips.entries) / 64, 64u), now_ms);
+	check_apps(room);
 	announce_load(room);
 	drain_tick(room);
 	room->tick_due_ms = now_ms + ROOM_TICK_MS;

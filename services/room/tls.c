@@ -10,6 +10,10 @@
 
 #define RECORD_MAX 16384u /* of plaintext in one TLS record */
 
+/* A handshake takes three messages of the client at most, and nobody changes keys more than a few
+ * times in the life of a connection: who sends more wants our time. */
+#define HANDSHAKE_MESSAGES_MAX 64u
+
 static void log_failure(const char *what, const char *file)
 {
 	char text[256];
@@ -18,6 +22,18 @@ static void log_failure(const char *what, const char *file)
 	ERR_clear_error();
 	HF_ERROR("certificate not usable", "step=%s file=%s err=%s", what,
 		 hf_log_quote(file, strlen(file)), hf_log_quote(text, strlen(text)));
+}
+
+static size_t message_count(const SSL *tls)
+{
+	return (size_t)(uintptr_t)SSL_get_app_data(tls);
+}
+
+static void on_message(int sent, int version, int type, const void *data, size_t len, SSL *tls,
+		       void *ctx)
+{
+	if (!sent && type == SSL3_RT_HANDSHAKE)
+		SSL_set_app_data(tls, (void *)(uintptr_t)(message_count(tls) + 1));
 }
 
 struct ssl_ctx_st *tls_context_new(const char *certificate, const char *key_file)
@@ -34,6 +50,10 @@ struct ssl_ctx_st *tls_context_new(const char *certificate, const char *key_file
 					     SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 					  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* A record without data ends the read: one client's flood of them must not hold the loop.
+	 */
+	SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
+	SSL_CTX_set_msg_callback(context, on_message);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(context, 1);
 	if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) {
@@ -125,6 +145,10 @@ ssize_t tls_read(struct ssl_st *tls, void *buffer, size_t size)
 	result = SSL_read_ex(tls, buffer, size, &n);
 	if (result == 1)
 		return (ssize_t)n;
+	if (message_count(tls) > HANDSHAKE_MESSAGES_MAX) {
+		ERR_clear_error();
+		return -EPROTO;
+	}
 	if (SSL_get_shutdown(tls) & SSL_RECEIVED_SHUTDOWN) {
 		ERR_clear_error();
 		return 0;

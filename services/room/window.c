@@ -9,15 +9,27 @@ static size_t block_size(uint32_t capacity)
 	return sizeof(struct window) + capacity * sizeof(uint64_t);
 }
 
-bool window_has(const struct pool *pool, pool_ref ref, uint64_t id)
+static bool has(const struct window *window, uint32_t from, uint32_t count, uint64_t id)
 {
-	const struct window *window = pool_at(pool, ref);
-
-	for (uint32_t i = 0; window != NULL && i < window->count; i++) {
+	for (uint32_t i = from; i < from + count; i++) {
 		if (window->ids[i] == id)
 			return true;
 	}
 	return false;
+}
+
+bool window_has(const struct pool *pool, pool_ref ref, uint64_t id)
+{
+	const struct window *window = pool_at(pool, ref);
+
+	return window != NULL && has(window, 0, window->count, id);
+}
+
+bool window_was_acked(const struct pool *pool, pool_ref ref, uint64_t id)
+{
+	const struct window *window = pool_at(pool, ref);
+
+	return window != NULL && has(window, window->count, window->acked, id);
 }
 
 uint32_t window_count(const struct pool *pool, pool_ref ref)
@@ -51,13 +63,13 @@ static struct window *grow(struct pool *pool, pool_ref *ref)
 	uint32_t capacity = old == NULL ? FIRST_CAPACITY : 2u * old->capacity;
 	pool_ref grown;
 
-	if (old != NULL && old->count < old->capacity)
+	if (old != NULL && old->count + old->acked < old->capacity)
 		return old;
 	window = pool_alloc(pool, block_size(capacity), &grown);
 	if (window == NULL)
 		return NULL;
 	if (old != NULL)
-		memcpy(window, old, block_size(old->count));
+		memcpy(window, old, block_size((uint32_t)old->count + old->acked));
 	else
 		*window = (struct window){ .after = WINDOW_UP_TO_DATE };
 	window->capacity = (uint16_t)capacity;
@@ -75,6 +87,7 @@ int window_add(struct pool *pool, pool_ref *ref, uint64_t id)
 	window = grow(pool, ref);
 	if (window == NULL)
 		return -ENOMEM;
+	window->ids[window->count + window->acked] = window->ids[window->count];
 	window->ids[window->count++] = id;
 	return 0;
 }
@@ -83,22 +96,38 @@ static void free_if_idle(struct pool *pool, pool_ref *ref)
 {
 	const struct window *window = pool_at(pool, *ref);
 
-	if (window != NULL && window->count == 0 && window->after == WINDOW_UP_TO_DATE)
+	if (window != NULL && window->count == 0 && window->acked == 0 &&
+	    window->after == WINDOW_UP_TO_DATE)
 		window_free(pool, ref);
 }
 
-bool window_remove(struct pool *pool, pool_ref *ref, uint64_t id)
+bool window_remove(struct pool *pool, pool_ref *ref, uint64_t id, bool remember)
 {
 	struct window *window = pool_at(pool, *ref);
 
 	for (uint32_t i = 0; window != NULL && i < window->count; i++) {
-		if (window->ids[i] == id) {
-			window->ids[i] = window->ids[--window->count];
-			free_if_idle(pool, ref);
-			return true;
-		}
+		if (window->ids[i] != id)
+			continue;
+		window->ids[i] = window->ids[--window->count];
+		window->ids[window->count] = id; /* the first of the acked ones now */
+		if (remember && window->acked < WINDOW_ACKED_MAX)
+			window->acked++;
+		else
+			window->ids[window->count] = window->ids[window->count + window->acked];
+		free_if_idle(pool, ref);
+		return true;
 	}
 	return false;
+}
+
+void window_forget_acked(struct pool *pool, pool_ref *ref)
+{
+	struct window *window = pool_at(pool, *ref);
+
+	if (window == NULL)
+		return;
+	window->acked = 0;
+	free_if_idle(pool, ref);
 }
 
 int window_fall_behind(struct pool *pool, pool_ref *ref, uint64_t after)

@@ -8,13 +8,16 @@
 #include "pool.h"
 
 #define WINDOW_MAX        1024u      /* most ids, whatever the configuration says */
+#define WINDOW_ACKED_MAX  1024u      /* most acked ids remembered */
 #define WINDOW_UP_TO_DATE UINT64_MAX /* of `after`: nothing waits in saver */
 
 struct window {
 	uint64_t after;      /* saver holds messages above this id that were not sent yet */
 	uint32_t full_since; /* tick at which it became full; for the slow consumer rule */
-	uint16_t count, capacity;
-	uint64_t ids[]; /* in no order */
+	uint32_t
+		fresh_since; /* tick of the last page with young messages; for SESSION_FRESH_PAGE */
+	uint16_t count, acked, capacity;
+	uint64_t ids[]; /* `count` unacked ones, then `acked` ones, each in no order */
 };
 
 /* All take the place where the session keeps the reference; 0 there is an empty window. */
@@ -23,8 +26,11 @@ uint32_t window_count(const struct pool *pool, pool_ref ref);
 uint64_t window_after(const struct pool *pool, pool_ref ref);
 /* Remember `id` as sent. 0, -ENOSPC (WINDOW_MAX) or -ENOMEM. */
 HF_MUST_CHECK int window_add(struct pool *pool, pool_ref *ref, uint64_t id);
-/* `id` is acked; false when it was not in flight. */
-bool window_remove(struct pool *pool, pool_ref *ref, uint64_t id);
+/* `id` is acked; false when it was not in flight. While a page is on its way from saver it may
+ * carry that message still: with `remember` the id is kept (up to WINDOW_ACKED_MAX) to tell. */
+bool window_remove(struct pool *pool, pool_ref *ref, uint64_t id, bool remember);
+bool window_was_acked(const struct pool *pool, pool_ref ref, uint64_t id);
+void window_forget_acked(struct pool *pool, pool_ref *ref);
 /* Everything above `after` is still to be loaded (the lowest such mark wins). 0 or -ENOMEM. */
 HF_MUST_CHECK int window_fall_behind(struct pool *pool, pool_ref *ref, uint64_t after);
 void window_catch_up(struct pool *pool, pool_ref *ref); /* the mark goes */

@@ -35,13 +35,11 @@ int saver_await_init(struct saver_await *await, struct hf_loop *loop, size_t max
 	return hf_table_init(&await->table);
 }
 
-void saver_await_deinit(struct saver_await *await)
+void saver_await_end_all(struct saver_await *await)
 {
 	size_t pos = 0;
 	struct hf_table_node *node;
 
-	if (await->loop == NULL)
-		return;
 	while ((node = hf_table_walk(&await->table, &pos)) != NULL) {
 		while (node != NULL) {
 			struct hf_table_node *next = node->next;
@@ -50,6 +48,13 @@ void saver_await_deinit(struct saver_await *await)
 			node = next;
 		}
 	}
+}
+
+void saver_await_deinit(struct saver_await *await)
+{
+	if (await->loop == NULL)
+		return;
+	saver_await_end_all(await);
 	hf_table_deinit(&await->table);
 }
 

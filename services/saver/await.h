@@ -15,7 +15,8 @@ struct saver_await {
 
 HF_MUST_CHECK int saver_await_init(struct saver_await *await, struct hf_loop *loop, size_t max);
 /* Ends what still waits: not acked. */
-void saver_await_deinit(struct saver_await *await);
+void saver_await_end_all(struct saver_await *await);
+void saver_await_deinit(struct saver_await *await); /* and ends them, too */
 /* Answer with `closure` at the ack or at the timeout. 0, -ENOBUFS (too many wait), or -ENOMEM. */
 HF_MUST_CHECK int saver_await_add(struct saver_await *await, const struct saver_name *name,
 				  uint64_t message_id, uint32_t timeout_ms,

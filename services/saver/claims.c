@@ -193,7 +193,9 @@ void saver_on_claim(Hf__Saver_Service *rpc, const Hf__ClaimRequest *request,
 	claim->fingerprint_len = request->fingerprint.len;
 	if (request->fingerprint.len > 0)
 		memcpy(claim->fingerprint, request->fingerprint.data, request->fingerprint.len);
-	error = try_claim(claim);
+	error = saver_redis_admit(saver->redis, saver_node_of(saver, &name));
+	if (error == SAVER_OK)
+		error = try_claim(claim);
 	if (error != SAVER_OK)
 		claim_end(claim, error, NULL);
 }

@@ -35,6 +35,7 @@ int saver_deletes_push(struct saver_deletes *deletes, const struct saver_name *n
 	hf_writer_bytes(&w, name->bytes, name->len);
 	hf_buffer_commit(&deletes->records, (size_t)(w.pos - room));
 	deletes->count++;
+	deletes->pushed++;
 	return 0;
 }
 

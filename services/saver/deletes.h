@@ -11,6 +11,7 @@ struct saver_deletes {
 	struct hf_buffer records;
 	size_t count, max;
 	size_t taken_count, taken_bytes; /* named by the statement under way */
+	uint64_t pushed;                 /* since the start; count of them are not done */
 };
 
 void saver_deletes_init(struct saver_deletes *deletes, size_t max);

@@ -48,7 +48,7 @@ static void answer(struct load *load, Hf__LoadedMessage **messages, size_t count
 	load->closure(&reply, load->call);
 	for (size_t i = 0; i < count; i++)
 		saver_quarantine_on_delivery(&saver->quarantine, &load->name,
-					     messages[i]->message_id);
+					     messages[i]->message_id, now);
 	if (load->login && count > 0 &&
 	    saver_quarantine_on_login_load(&saver->quarantine, &load->name, now)) {
 		++*saver->metrics.quarantined_registrations;

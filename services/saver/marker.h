@@ -1,10 +1,9 @@
-/* services/saver/marker.h - the value of hf:store: which store a Redis node belongs to, and as
- *what.
+/* services/saver/marker.h - the value of hf:store: whose store a Redis node is, which part of it.
  *
  *	"1 <store id> <node>/<nodes> <salt> <token>"     numbers in hex but for the place
  *
  * The place and (with several nodes) a print of the cluster's salt say which registrations the node
- *must hold: with other ones it would hold wrong queues, and must not serve. */
+ * must hold: with other ones it would hold wrong queues, and must not serve. */
 #ifndef SAVER_MARKER_H
 #define SAVER_MARKER_H
 

@@ -116,6 +116,13 @@ struct saver_owed_entry *saver_owed_get(const struct saver_owed *owed, hf_handle
 	return hf_slab_get(&owed->slab, handle);
 }
 
+void saver_owed_wait(struct saver_owed *owed, struct saver_owed_entry *entry, uint64_t now_ms)
+{
+	entry->in_hand = false;
+	entry->due_ms = now_ms + level_delay(owed, entry->level);
+	TAILQ_INSERT_TAIL(&owed->levels[entry->level], entry, link);
+}
+
 bool saver_owed_again(struct saver_owed *owed, struct saver_owed_entry *entry, uint64_t now_ms)
 {
 	if (entry->level + 1u == SAVER_OWED_LEVELS) {
@@ -123,8 +130,6 @@ bool saver_owed_again(struct saver_owed *owed, struct saver_owed_entry *entry, u
 		return false;
 	}
 	entry->level++;
-	entry->in_hand = false;
-	entry->due_ms = now_ms + level_delay(owed, entry->level);
-	TAILQ_INSERT_TAIL(&owed->levels[entry->level], entry, link);
+	saver_owed_wait(owed, entry, now_ms);
 	return true;
 }

@@ -1,10 +1,10 @@
 /* services/saver/owed.h - what was stored and is not acked: when to ask for one more delivery.
  * Pure: the caller brings the time; redelivery.c does the asking.
  *
- * An entry falls due after `delay`, then after twice that, and so on up to a minute; after the last
- * level it is dropped, as the next login loads the message anyway. All entries of a level wait
- * equally long, so that each level is a plain queue in order of its due times: no heap, no timer
- * each. */
+ * An entry falls due after `delay`; once tried, after twice that, and so on up to a minute; after
+ * the last level it is dropped, as the next login loads the message anyway. What could not be tried
+ * stays in its level. All entries of a level wait equally long, so that each level is a plain queue
+ * in order of its due times: no heap, no timer each. */
 #ifndef SAVER_OWED_H
 #define SAVER_OWED_H
 
@@ -52,6 +52,8 @@ struct saver_owed_entry *saver_owed_get(const struct saver_owed *owed, hf_handle
 /* Not acked yet: back into the queue of the next level; false: it was the last, the entry is gone.
  */
 bool saver_owed_again(struct saver_owed *owed, struct saver_owed_entry *entry, uint64_t now_ms);
+/* It could not be tried at all: back into the queue of its level. */
+void saver_owed_wait(struct saver_owed *owed, struct saver_owed_entry *entry, uint64_t now_ms);
 void saver_owed_drop(struct saver_owed *owed, struct saver_owed_entry *entry);
 
 static inline size_t saver_owed_count(const struct saver_owed *owed)

@@ -86,6 +86,18 @@ static struct saver_suspect *touch(struct saver_suspects *suspects, uint64_t has
 	return suspect;
 }
 
+/* One more without an ack; false: so soon after the last one that it does not count. (A clock that
+ * was set back does: the difference is then huge.) */
+static bool count(const struct saver_quarantine *quarantine, struct saver_suspect *suspect,
+		  uint64_t now_ms)
+{
+	if (suspect->count > 0 && now_ms - suspect->counted_ms < quarantine->patience_ms)
+		return false;
+	suspect->count++;
+	suspect->counted_ms = now_ms;
+	return true;
+}
+
 uint64_t saver_quarantine_closed(struct saver_quarantine *quarantine, const struct saver_name *name,
 				 uint64_t now_ms)
 {
@@ -104,20 +116,22 @@ bool saver_quarantine_on_login_load(struct saver_quarantine *quarantine,
 {
 	struct saver_suspect *suspect = touch(&quarantine->registrations, name->hash, 0);
 
-	if (suspect == NULL || ++suspect->count < quarantine->loads || suspect->until_ms != 0)
+	if (suspect == NULL || !count(quarantine, suspect, now_ms) ||
+	    suspect->count < quarantine->loads || suspect->until_ms != 0)
 		return false;
 	set_until(&quarantine->registrations, suspect, now_ms + quarantine->loads_time_ms);
 	return true;
 }
 
 void saver_quarantine_on_delivery(struct saver_quarantine *quarantine,
-				  const struct saver_name *name, uint64_t message_id)
+				  const struct saver_name *name, uint64_t message_id,
+				  uint64_t now_ms)
 {
 	struct saver_suspect *suspect =
 		touch(&quarantine->messages, saver_message_hash(name, message_id), message_id);
 
 	if (suspect != NULL)
-		suspect->count++;
+		count(quarantine, suspect, now_ms);
 }
 
 bool saver_quarantine_skips(struct saver_quarantine *quarantine, const struct saver_name *name,

@@ -4,6 +4,9 @@
  * A registration whose logins load messages and never ack one: after `loads` such logins in a row
  * its queue is closed for `loads_time`. Any ack opens it and starts the count again.
  *
+ * What follows within `patience` counts once: on a bad network a good client may come back many
+ * times before its first ack gets through, while one that loops for ever is counted soon enough.
+ *
  * A message that was delivered `deliveries` times without an ack is perhaps what kills its client
  * each time. The first such message of a load - the one a client that works in order stumbles over
  * - is left out of loads for `message_time`, while the rest of the queue goes on.
@@ -24,6 +27,7 @@ struct saver_suspect {
 	TAILQ_ENTRY(saver_suspect) link; /* least lately touched first */
 	hf_handle handle;
 	uint32_t count;      /* loads or deliveries without an ack */
+	uint64_t counted_ms; /* when the last of them was counted */
 	uint64_t message_id; /* messages only */
 	uint64_t until_ms;   /* in quarantine until then; 0: not */
 };
@@ -39,7 +43,7 @@ struct saver_suspects {
 struct saver_quarantine {
 	struct saver_suspects registrations, messages;
 	uint32_t loads, deliveries;
-	uint64_t loads_time_ms, message_time_ms;
+	uint64_t loads_time_ms, message_time_ms, patience_ms;
 };
 
 HF_MUST_CHECK int saver_quarantine_init(struct saver_quarantine *quarantine, uint32_t table_max);
@@ -53,7 +57,8 @@ bool saver_quarantine_on_login_load(struct saver_quarantine *quarantine,
 				    const struct saver_name *name, uint64_t now_ms);
 /* A message was given to its client. */
 void saver_quarantine_on_delivery(struct saver_quarantine *quarantine,
-				  const struct saver_name *name, uint64_t message_id);
+				  const struct saver_name *name, uint64_t message_id,
+				  uint64_t now_ms);
 /* Is the message to be left out? `*first`: true for the oldest candidate of a load, which may be
  * put into quarantine by this call; then *ret_new is set and *first is false after. */
 bool saver_quarantine_skips(struct saver_quarantine *quarantine, const struct saver_name *name,

@@ -6,6 +6,7 @@
 #include "register.pb-c.h"
 #include "room.pb-c.h"
 #include "saver.h"
+#include "sweep.h"
 
 #define TICK_MS     200
 #define BATCH_MAX   1000u /* Lookup takes no more */
@@ -35,8 +36,8 @@ struct delivery {
 	uint64_t epoch;
 };
 
-/* Not delivered or not known: later, if it is still owed. */
-static void try_later(struct saver_redelivery *redelivery, hf_handle handle)
+/* It was tried, and is not acked yet: later, and less often each time. */
+static void try_again(struct saver_redelivery *redelivery, hf_handle handle)
 {
 	struct saver *saver = redelivery->saver;
 	struct saver_owed_entry *entry = saver_owed_get(&saver->owed, handle);
@@ -45,6 +46,18 @@ static void try_later(struct saver_redelivery *redelivery, hf_handle handle)
 	if (entry != NULL &&
 	    !saver_owed_again(&saver->owed, entry, hf_loop_now_ms(saver->service->loop)))
 		++*redelivery->given_up;
+}
+
+/* It could not be tried. However long that lasts, it is not given up: its client may stay connected
+ * for days, and nobody else would push it. */
+static void try_later(struct saver_redelivery *redelivery, hf_handle handle)
+{
+	struct saver *saver = redelivery->saver;
+	struct saver_owed_entry *entry = saver_owed_get(&saver->owed, handle);
+
+	redelivery->in_hand--;
+	if (entry != NULL)
+		saver_owed_wait(&saver->owed, entry, hf_loop_now_ms(saver->service->loop));
 }
 
 static void forget(struct saver_redelivery *redelivery, hf_handle handle)
@@ -66,13 +79,15 @@ static void on_push(const Hf__PushReply *reply, void *ctx)
 	if (reply == NULL || reply->n_results != 1 ||
 	    (unsigned)reply->results[0] > HF__PUSH_RESULT__DROPPED) {
 		++*redelivery->failed;
+		try_later(redelivery, delivery->handle);
 	} else {
 		++*redelivery->results[reply->results[0]];
 		if (reply->results[0] == HF__PUSH_RESULT__WRITTEN && entry != NULL)
 			saver_quarantine_on_delivery(&saver->quarantine, &entry->name,
-						     entry->message_id);
+						     entry->message_id,
+						     hf_loop_wall_ms(saver->service->loop));
+		try_again(redelivery, delivery->handle);
 	}
-	try_later(redelivery, delivery->handle);
 	free(delivery);
 }
 
@@ -226,10 +241,21 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 	struct saver_owed_entry *taken[BATCH_MAX], *entry;
 	struct hf_peer *owners[BATCH_MAX];
 	uint64_t now = hf_loop_now_ms(saver->service->loop);
-	size_t count = 0;
+	size_t count = 0, passed = 0;
 
+	if (saver->owed_missed && saver_owed_count(&saver->owed) < saver->owed.slab.limit / 2) {
+		saver->owed_missed = false;
+		saver_sweep_hurry(saver->sweep);
+	}
 	while (count < BATCH_MAX && redelivery->in_hand < IN_HAND_MAX &&
 	       (entry = saver_owed_due(&saver->owed, now)) != NULL) {
+		if (saver_redis_state(saver->redis, saver_node_of(saver, &entry->name)) !=
+		    SAVER_NODE_SERVING) {
+			saver_owed_wait(&saver->owed, entry, now);
+			if (++passed == BATCH_MAX)
+				break;
+			continue;
+		}
 		redelivery->in_hand++;
 		owners[count] = hf_peers_by_slot(saver->registers, entry->name.slot);
 		taken[count++] = entry;
@@ -238,8 +264,10 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 		if (taken[i] != NULL)
 			ask_register(redelivery, owners[i], taken, owners, count);
 	}
-	/* A full batch: there is more; it goes on as soon as this one is on its way. */
-	hf_loop_arm(saver->service->loop, timer, count == BATCH_MAX ? 10 : TICK_MS);
+	/* A full batch: there is more; it goes on as soon as this one is on its way. Those of a
+	 * node that is away must not keep the others waiting either. */
+	hf_loop_arm(saver->service->loop, timer,
+		    count == BATCH_MAX || passed == BATCH_MAX ? 10 : TICK_MS);
 }
 
 int saver_redelivery_new(struct saver *saver, struct saver_redelivery **ret)

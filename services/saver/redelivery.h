@@ -1,5 +1,6 @@
-/* services/saver/redelivery.h - asks for one more delivery of what was stored and is not acked, so
- *that a process that died between store and push strands no message until the next login.
+/* services/saver/redelivery.h - asks for one more delivery of what was stored and is not acked.
+ *
+ * So a process that died between store and push strands no message until the next login.
  *
  *	owed.h says what is due -> Register.Lookup -> online: read from Redis -> Room.Push
  *	                                           -> offline: the next login loads it */

@@ -485,8 +485,11 @@ int saver_redis_new(struct hf_loop *loop, struct hf_metrics *metrics,
 		node->backoff = (struct hf_backoff){ .base_ms = 50, .cap_ms = 2000 };
 		hf_timer_init(&node->timer, on_timer, node);
 		err = parse_address(node, options->nodes->values[i]);
-		if (err < 0)
+		if (err < 0) {
+			HF_ERROR("redis_address", "node=%u address=%s err=%s", i,
+				 options->nodes->values[i], strerror(-err));
 			goto fail;
+		}
 	}
 	make_metrics(redis, metrics);
 	redis->hook = (struct hf_turn_hook){ .fn = on_turn_end, .ctx = redis };

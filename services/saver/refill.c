@@ -54,6 +54,7 @@ struct refill_node {
 	bool querying;              /* a statement is under way, perhaps of an earlier try */
 	uint32_t tries;             /* counts looks: a statement of an older one is ignored */
 	uint32_t query_try;
+	uint64_t deletes_before; /* asked for when the connection came: these go first */
 	/* While copying or restoring. */
 	uint32_t pending;
 	bool failed, last_page;
@@ -159,8 +160,7 @@ static void serve(struct refill_node *node)
 	HF_INFO("redis_serves", "node=%u token=%016llx", node->number,
 		(unsigned long long)node->marker.token);
 	saver_write_behind_on_serving(saver->wb, node->number);
-	if (changed)
-		saver_sweep_hurry(saver->sweep);
+	saver_sweep_on_serving(saver->sweep, changed);
 }
 
 static void put_back(struct refill_node *node);
@@ -245,9 +245,14 @@ static void put_back(struct refill_node *node)
 
 static void restore(struct refill_node *node)
 {
+	const struct saver *saver = node->refill->saver;
+
 	node->pos = 0;
 	node->pending = 0;
-	if (node->known_token == node->marker.token) {
+	/* The same content - unless Redis does not sync each write: then a restart or a fail-over
+	 * may have cost it the latest of them, which we still hold. */
+	if (node->known_token == node->marker.token &&
+	    saver_health_weakness(saver->health, node->number) == NULL) {
 		serve(node);
 		return;
 	}
@@ -440,7 +445,8 @@ static void on_leased(const redisReply *reply, enum saver_error error, void *ctx
 	}
 }
 
-/* The node is empty. Our deletes first: what was acked shall not come back. */
+/* The node is empty. Our deletes first: what was acked shall not come back. Those of other nodes go
+ * on being asked for meanwhile, and are not waited for. */
 static void try_lease(struct refill_node *node)
 {
 	struct saver_refill *refill = node->refill;
@@ -454,7 +460,7 @@ static void try_lease(struct refill_node *node)
 	ask_store_id(refill);
 	if (refill->store_id == 0 || node->querying ||
 	    !saver_database_up(refill->saver->database) ||
-	    saver_write_behind_deletes(refill->saver->wb) > 0) {
+	    saver_write_behind_deletes_done(refill->saver->wb) < node->deletes_before) {
 		set_phase(node, PHASE_EMPTY, POLL_MS);
 		return;
 	}
@@ -550,6 +556,7 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 void saver_refill_on_connected(struct saver_refill *refill, unsigned number)
 {
 	saver_health_check(refill->saver->health, number);
+	refill->nodes[number].deletes_before = saver_write_behind_deletes_asked(refill->saver->wb);
 	look(&refill->nodes[number]);
 }
 

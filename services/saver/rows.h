@@ -5,8 +5,8 @@
  *	   ^------failed-----+ (back to QUEUED)
  *
  * A row acked before its batch is taken vanishes and never costs a statement. One that is acked
- *while in flight is deleted from the database once the batch is through. KEPT rows are written, but
- *stay until Redis is known to have been there throughout (write_behind.c says why). */
+ * while in flight is deleted from the database once the batch is through. KEPT rows are written,
+ * but stay until Redis is known to have been there throughout (write_behind.h says why). */
 #ifndef SAVER_ROWS_H
 #define SAVER_ROWS_H
 

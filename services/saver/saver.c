@@ -60,7 +60,7 @@ static const struct hf_option saver_options[] = {
 	{ "redelivery.after", HF_OPT_MSEC, AT(redelivery_after_ms), "3s", 100, 60000,
 	  "a message not acked by then is looked after; then after twice that, and so on" },
 	{ "redelivery.entries", HF_OPT_UINT, AT(redelivery_entries), "500000", 1000, 16000000,
-	  "messages looked after; above it the next login delivers" },
+	  "messages looked after; above it a later sweep or the next login delivers" },
 	{ "redelivery.timeout", HF_OPT_MSEC, AT(redelivery_timeout_ms), "2s", 50, 60000,
 	  "longest wait for a register or a room" },
 	{ "quarantine.loads", HF_OPT_UINT, AT(quarantine_loads), "5", 1, 1000000,
@@ -71,6 +71,8 @@ static const struct hf_option saver_options[] = {
 	  "deliveries of one message with no ack; then loads leave it out" },
 	{ "quarantine.message_time", HF_OPT_MSEC, AT(quarantine_message_time_ms), "1h", 1000,
 	  28 * 86400000ull, "for how long" },
+	{ "quarantine.patience", HF_OPT_MSEC, AT(quarantine_patience_ms), "30s", 0, 3600000,
+	  "logins or deliveries that follow each other so soon count as one" },
 	{ "quarantine.entries", HF_OPT_UINT, AT(quarantine_entries), "200000", 1000, 16000000,
 	  "registrations, and messages, that are counted" },
 	{ "history.messages", HF_OPT_UINT, AT(history_messages), "1000000", 1000, 16000000,
@@ -97,6 +99,11 @@ static const struct {
 	[SAVER_OVERLOADED] = { HF_RPC_OVERLOADED, "OVERLOADED" },
 	[SAVER_INTERNAL] = { HF_RPC_INTERNAL, "INTERNAL" },
 };
+
+const char *saver_error_reason(enum saver_error error)
+{
+	return errors[error].reason;
+}
 
 void saver_fail(struct saver *saver, void *call, enum saver_error error)
 {
@@ -225,11 +232,13 @@ static void make_metrics(struct saver *saver)
 							  "reason=\"purged\"", dropped);
 	for (unsigned i = 1; i < SAVER_ERROR_COUNT; i++) {
 		snprintf(labels, sizeof(labels), "reason=\"%s\"", errors[i].reason);
-		metrics->refused[i] = hf_metrics_counter(m, "holdfast_saver_refused_total", labels,
-							 "Calls refused, by reason.");
+		metrics->refused[i] =
+			hf_metrics_counter(m, "holdfast_saver_refused_total", labels,
+					   "Calls refused, in whole or in part, by reason.");
 	}
-	metrics->invalid = hf_metrics_counter(m, "holdfast_saver_refused_total",
-					      "reason=\"INVALID\"", "Calls refused, by reason.");
+	metrics->invalid =
+		hf_metrics_counter(m, "holdfast_saver_refused_total", "reason=\"INVALID\"",
+				   "Calls refused, in whole or in part, by reason.");
 	metrics->unreadable = hf_metrics_counter(m, "holdfast_saver_unreadable_total", NULL,
 						 "Values in Redis that were passed over.");
 	metrics->quarantined_registrations =
@@ -265,6 +274,7 @@ static int make_tables(struct saver *saver)
 	saver->quarantine.loads_time_ms = config->quarantine_time_ms;
 	saver->quarantine.deliveries = (uint32_t)config->quarantine_deliveries;
 	saver->quarantine.message_time_ms = config->quarantine_message_time_ms;
+	saver->quarantine.patience_ms = config->quarantine_patience_ms;
 	return err;
 }
 
@@ -302,10 +312,8 @@ static int make_stores(struct saver *saver)
 	};
 	int err = saver_redis_new(service->loop, service->metrics, &redis, &saver->redis);
 
-	if (err < 0) {
-		HF_ERROR("redis_nodes", "err=%s", strerror(-err));
+	if (err < 0)
 		return err;
-	}
 	err = saver_database_new(service->loop, service->metrics, &database, &saver->database);
 	if (err < 0) {
 		HF_ERROR("database_options", "host=%s name=%s err=%s", config->database_host,
@@ -417,7 +425,10 @@ static const char *saver_remark(struct hf_service *service)
 
 static void saver_drain(struct hf_service *service)
 {
-	saver_write_behind_hurry(((struct saver *)service->state)->wb);
+	struct saver *saver = service->state;
+
+	saver_write_behind_hurry(saver->wb);
+	saver_await_end_all(&saver->await); /* they may wait for minutes: our leaving does not */
 }
 
 /* What is not written when the database is away stays in Redis: the next owner's sweep finds it. */

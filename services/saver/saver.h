@@ -1,11 +1,10 @@
-/* services/saver/saver.h - the state of a saver, and what its modules share. README.md is the
- *manual.
+/* services/saver/saver.h - the state of a saver, what its modules share. README.md is the manual.
  *
  *	center, room --RPC--> store.c load.c ack.c inspect.c claims.c
  *	                           |            saver.c: saver_account(), the one place that counts
  *	             redis.h <-----+-----> write_behind.h --> database.h
- *	               ^ refill.h (may a node serve?)  sweep.h (expiry, what was left out)
- *redelivery.h */
+ *
+ * Beside them: refill.h (may a node serve?), sweep.h (expiry, what was left out), redelivery.h. */
 #ifndef SAVER_H
 #define SAVER_H
 
@@ -39,7 +38,7 @@ struct saver_config {
 	uint64_t store_ttl_ms, store_ttl_max_ms, store_cap;
 	uint64_t redelivery_after_ms, redelivery_entries, redelivery_timeout_ms;
 	uint64_t quarantine_loads, quarantine_time_ms, quarantine_deliveries;
-	uint64_t quarantine_message_time_ms, quarantine_entries;
+	uint64_t quarantine_message_time_ms, quarantine_patience_ms, quarantine_entries;
 	uint64_t history_messages, sweep_period_ms, await_max, claims_ttl_ms;
 };
 
@@ -65,6 +64,7 @@ struct saver {
 	struct saver_sweep *sweep;
 	struct saver_redelivery *redelivery;
 	struct saver_owed owed;
+	bool owed_missed; /* some did not fit: a sweep offers them when there is room again */
 	struct saver_quarantine quarantine;
 	struct saver_history history;
 	struct saver_await await;
@@ -91,6 +91,8 @@ bool saver_owns(const struct saver *saver, uint16_t slot);
 HF_MUST_CHECK bool saver_name_of_request(struct saver *saver, uint32_t app,
 					 const ProtobufCBinaryData *registration, void *call,
 					 struct saver_name *ret_name);
+/* The name that a reason has on the wire. */
+const char *saver_error_reason(enum saver_error error);
 /* End a call for a reason of the store, or for breaking a rule. */
 void saver_fail(struct saver *saver, void *call, enum saver_error error);
 void saver_fail_invalid(struct saver *saver, void *call, const char *reason);

@@ -4,8 +4,8 @@
  *	store           one row: the id of this store, which Redis must carry too (refill.c)
  *	schema_version  the steps that were taken
  *
- * Each step runs once, in order, and is written down after it succeeded; a step that is run twice,
- *as two savers start at the same time, does nothing the second time. */
+ * Each step runs once, in order, and is written down after it succeeded. One that runs twice, as
+ * two savers start at the same time, does nothing the second time. */
 #ifndef SAVER_SCHEMA_H
 #define SAVER_SCHEMA_H
 

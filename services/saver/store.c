@@ -10,6 +10,7 @@ struct item {
 	uint64_t message_id, expires_ms;
 	uint32_t cap;
 	uint8_t class;
+	enum saver_error error; /* why it is not stored, or not known to be */
 	struct saver_name name;
 };
 
@@ -18,34 +19,57 @@ struct store {
 	struct saver *saver;
 	Hf__StoreReply_Closure closure;
 	void *call;
-	enum saver_error error; /* the first one */
 	Hf__Durability durability;
 	uint32_t pending; /* replies and commits awaited, and 1 while items are sent */
 	size_t count;
 	struct item items[];
 };
 
-static void release(struct store *store)
+static void note_error(struct item *item, enum saver_error error)
+{
+	if (item->error == SAVER_OK)
+		item->error = error;
+}
+
+/* What is stored must not be held up by what is not: an item fails alone, unless all do. */
+static void answer(struct store *store)
 {
 	Hf__StoreReply reply = HF__STORE_REPLY__INIT;
+	Hf__StoreFailure failures[SAVER_STORE_ITEMS_MAX], *pointers[SAVER_STORE_ITEMS_MAX];
+	enum saver_error first = SAVER_OK;
 
+	for (size_t i = 0; i < store->count; i++) {
+		enum saver_error error = store->items[i].error;
+		Hf__StoreFailure *failure = &failures[reply.n_failures];
+
+		if (error == SAVER_OK)
+			continue;
+		if (first == SAVER_OK)
+			first = error;
+		hf__store_failure__init(failure);
+		failure->item = (uint32_t)i;
+		failure->reason = (char *)saver_error_reason(error);
+		pointers[reply.n_failures++] = failure;
+	}
+	if (first != SAVER_OK && reply.n_failures == store->count) {
+		saver_fail(store->saver, store->call, first);
+		return;
+	}
+	if (first != SAVER_OK)
+		++*store->saver->metrics.refused[first];
+	reply.durability = store->durability;
+	reply.failures = pointers;
+	store->closure(&reply, store->call);
+}
+
+static void release(struct store *store)
+{
 	if (--store->pending > 0)
 		return;
-	if (store->error == SAVER_OK) {
-		reply.durability = store->durability;
-		store->closure(&reply, store->call);
-	} else {
-		saver_fail(store->saver, store->call, store->error);
-	}
+	answer(store);
 	for (size_t i = 0; i < store->count; i++)
 		saver_frame_unref(store->items[i].frame);
 	free(store);
-}
-
-static void note_error(struct store *store, enum saver_error error)
-{
-	if (store->error == SAVER_OK)
-		store->error = error;
 }
 
 static void on_committed(struct saver_row_waiter *waiter, bool ok)
@@ -53,11 +77,11 @@ static void on_committed(struct saver_row_waiter *waiter, bool ok)
 	struct item *item = HF_CONTAINER_OF(waiter, struct item, waiter);
 
 	if (!ok)
-		note_error(item->store, SAVER_DATABASE_UNAVAILABLE);
+		note_error(item, SAVER_DATABASE_UNAVAILABLE);
 	release(item->store);
 }
 
-/* Redis has it: on to the database, and remember to look whether it was acked. */
+/* Redis has it: on to the database. */
 static void item_stored(struct item *item)
 {
 	struct store *store = item->store;
@@ -72,15 +96,24 @@ static void item_stored(struct item *item)
 				       item->expires_ms, item->frame,
 				       durable ? &item->waiter : NULL);
 	if (error != SAVER_OK)
-		note_error(store, error);
+		note_error(item, error);
 	else if (durable)
 		store->pending++;
 	if (durable)
 		reached = HF__DURABILITY__COMMITTED;
 	store->durability = HF_MIN(store->durability, reached);
+}
+
+/* To see to it that it is acked, or delivered once more. */
+static void look_after(struct item *item)
+{
+	struct saver *saver = item->store->saver;
+
 	if (!saver_owed_add(&saver->owed, &item->name, item->message_id,
-			    hf_loop_now_ms(saver->service->loop)))
+			    hf_loop_now_ms(saver->service->loop))) {
 		++*saver->metrics.owed_overflow;
+		saver->owed_missed = true;
+	}
 }
 
 static void on_hset(const redisReply *reply, enum saver_error error, void *ctx)
@@ -97,8 +130,12 @@ static void on_hset(const redisReply *reply, enum saver_error error, void *ctx)
 		saver_account(store->saver, &item->name, item->message_id, SAVER_STORED,
 			      reply->integer > 0);
 		item_stored(item);
+		look_after(item);
 	} else {
-		note_error(store, error);
+		note_error(item, error);
+		/* Perhaps Redis has it all the same: then nobody else would push it. */
+		if (error == SAVER_STORE_UNAVAILABLE)
+			look_after(item);
 	}
 	release(store);
 }
@@ -139,7 +176,7 @@ static void send_item(struct item *item)
 		store->pending += error == SAVER_OK;
 	}
 	if (error != SAVER_OK)
-		note_error(store, error);
+		note_error(item, error);
 }
 
 /* Fill the items from the request: NULL, or which rule it breaks. */
@@ -165,6 +202,7 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 				    from->registration.data, from->registration.len))
 			return "BAD_REGISTRATION";
 		item->store = store;
+		item->error = SAVER_OK;
 		item->message_id = from->message_id;
 		item->class = (uint8_t)from->class_;
 		item->cap = from->cap == 0 ? (uint32_t)config->store_cap
@@ -183,20 +221,16 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 	return NULL;
 }
 
-/* Can every node that the call needs take it, and the database where it must? */
-static enum saver_error admit(const struct store *store)
+/* Can its node take it, and the database where it must? Asked for all before the first is sent, so
+ * that a call is not cut in two by a bound that it reaches itself. */
+static enum saver_error admit(const struct item *item)
 {
-	const struct saver *saver = store->saver;
-	enum saver_error error = SAVER_OK;
+	const struct saver *saver = item->store->saver;
+	enum saver_error error = saver_redis_admit(saver->redis, saver_node_of(saver, &item->name));
 
-	for (size_t i = 0; i < store->count && error == SAVER_OK; i++) {
-		if (i == 0 || saver_redis_count(saver->redis) > 1)
-			error = saver_redis_admit(saver->redis,
-						  saver_node_of(saver, &store->items[i].name));
-		if (error == SAVER_OK && store->items[i].class == HF__CLASS__DURABLE &&
-		    !saver_database_up(saver->database))
-			error = SAVER_DATABASE_UNAVAILABLE;
-	}
+	if (error == SAVER_OK && item->class == HF__CLASS__DURABLE &&
+	    !saver_database_up(saver->database))
+		error = SAVER_DATABASE_UNAVAILABLE;
 	return error;
 }
 
@@ -232,8 +266,11 @@ void saver_on_store(Hf__Saver_Service *rpc, const Hf__StoreRequest *request,
 		free(store);
 		return;
 	}
-	store->error = admit(store);
-	for (size_t i = 0; i < store->count && store->error == SAVER_OK; i++)
-		send_item(&store->items[i]);
+	for (size_t i = 0; i < store->count; i++)
+		store->items[i].error = admit(&store->items[i]);
+	for (size_t i = 0; i < store->count; i++) {
+		if (store->items[i].error == SAVER_OK)
+			send_item(&store->items[i]);
+	}
 	release(store);
 }

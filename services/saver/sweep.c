@@ -30,6 +30,8 @@ struct saver_sweep {
 	struct saver *saver;
 	struct hf_timer timer;
 	bool active, fast, hurry, failed;
+	bool partial; /* a node that was away is left out of this pass */
+	bool again;   /* and was left out of a fast one: it has to be looked at when it is back */
 	unsigned node;
 	char cursor[24];
 	uint64_t pass_started_ms, pause_ms;
@@ -55,7 +57,9 @@ static void pass_ended(struct saver_sweep *sweep)
 
 	sweep->active = false;
 	++*sweep->passes;
-	*sweep->offline = (int64_t)sweep->seen;
+	if (!sweep->partial)
+		*sweep->offline = (int64_t)sweep->seen;
+	sweep->again |= sweep->partial && sweep->fast;
 	if (sweep->fast)
 		HF_INFO("swept", "messages=%llu ms=%llu", (unsigned long long)sweep->seen,
 			(unsigned long long)(now - sweep->pass_started_ms));
@@ -232,6 +236,20 @@ static void on_size(const redisReply *reply, enum saver_error error, void *ctx)
 		sweep->pause_ms = FAST_STEP_MS;
 }
 
+/* A node that is away must not keep the others from being swept. False: no node is left. */
+static bool find_node(struct saver_sweep *sweep)
+{
+	const struct saver_redis *redis = sweep->saver->redis;
+
+	while (sweep->node < saver_redis_count(redis) &&
+	       saver_redis_state(redis, sweep->node) != SAVER_NODE_SERVING) {
+		sweep->partial = true;
+		sweep->node++;
+		strcpy(sweep->cursor, "0");
+	}
+	return sweep->node < saver_redis_count(redis);
+}
+
 static void start_batch(struct saver_sweep *sweep)
 {
 	struct saver *saver = sweep->saver;
@@ -240,8 +258,13 @@ static void start_batch(struct saver_sweep *sweep)
 				     HF_BYTES_LITERAL("COUNT"), HF_BYTES_LITERAL("128") };
 	struct hf_bytes size = HF_BYTES_LITERAL("DBSIZE");
 
+	if (!find_node(sweep)) {
+		pass_ended(sweep);
+		return;
+	}
 	if ((sweep->fast && saver->owed.slab.live > saver->owed.slab.limit / 4 * 3) ||
-	    saver_write_behind_pending(saver->wb) > saver->config->database_rows / 2 ||
+	    (saver_database_up(saver->database) && /* else nothing is compared, only expired */
+	     saver_write_behind_pending(saver->wb) > saver->config->database_rows / 2) ||
 	    saver_redis_admit(saver->redis, sweep->node) != SAVER_OK) {
 		arm(sweep, WAIT_MS);
 		return;
@@ -263,7 +286,8 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 		start_batch(sweep);
 		return;
 	}
-	if (!hf_peers_known(saver->savers)) { /* whose slots are whose? */
+	sweep->node = 0;
+	if (!hf_peers_known(saver->savers) || !find_node(sweep)) { /* whose slots are whose? */
 		arm(sweep, WAIT_MS);
 		return;
 	}
@@ -273,6 +297,7 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 	sweep->fast = sweep->hurry;
 	sweep->hurry = false;
 	sweep->node = 0;
+	sweep->partial = false;
 	strcpy(sweep->cursor, "0");
 	sweep->seen = sweep->young = 0;
 	sweep->pass_started_ms = hf_loop_now_ms(saver->service->loop);
@@ -284,6 +309,13 @@ void saver_sweep_hurry(struct saver_sweep *sweep)
 	sweep->hurry = true;
 	if (!sweep->active)
 		arm(sweep, FAST_STEP_MS);
+}
+
+void saver_sweep_on_serving(struct saver_sweep *sweep, bool changed)
+{
+	if (changed || sweep->again)
+		saver_sweep_hurry(sweep);
+	sweep->again = false;
 }
 
 int saver_sweep_new(struct saver *saver, struct saver_sweep **ret_sweep)

@@ -18,5 +18,7 @@ void saver_sweep_free(struct saver_sweep *sweep);
 
 void saver_sweep_hurry(
 	struct saver_sweep *sweep); /* the next pass comes at once, and is a fast one */
+/* A Redis serves (again), with what it had or with other content. Passes leave out what is away. */
+void saver_sweep_on_serving(struct saver_sweep *sweep, bool changed);
 
 #endif

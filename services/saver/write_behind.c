@@ -398,6 +398,16 @@ size_t saver_write_behind_deletes(const struct saver_write_behind *wb)
 	return saver_deletes_count(&wb->deletes);
 }
 
+uint64_t saver_write_behind_deletes_asked(const struct saver_write_behind *wb)
+{
+	return wb->deletes.pushed;
+}
+
+uint64_t saver_write_behind_deletes_done(const struct saver_write_behind *wb)
+{
+	return wb->deletes.pushed - saver_deletes_count(&wb->deletes);
+}
+
 void saver_write_behind_hurry(struct saver_write_behind *wb)
 {
 	wb->hurry = true;

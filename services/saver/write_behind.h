@@ -52,6 +52,9 @@ void saver_write_behind_on_serving(struct saver_write_behind *wb, unsigned node)
 struct saver_rows *saver_write_behind_rows(struct saver_write_behind *wb);
 size_t saver_write_behind_pending(const struct saver_write_behind *wb); /* rows not yet written */
 size_t saver_write_behind_deletes(const struct saver_write_behind *wb); /* not yet deleted */
+/* Deletes asked for since the start, and those that are done: in order of asking. */
+uint64_t saver_write_behind_deletes_asked(const struct saver_write_behind *wb);
+uint64_t saver_write_behind_deletes_done(const struct saver_write_behind *wb);
 /* Write everything now, as fast as it goes; for a drain. */
 void saver_write_behind_hurry(struct saver_write_behind *wb);
 /* Were rows left out since this was last asked? Then a sweep must find them. */

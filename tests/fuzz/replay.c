@@ -1,6 +1,6 @@
-/* tests/fuzz/replay.c - runs a fuzz target over its corpus without a fuzzer: every file whole, every
- * prefix of it, and every single-bit flip of its first bytes, each as an exact-size heap copy so that
- * the sanitizers see any overread. */
+/* tests/fuzz/replay.c - runs a fuzz target over its corpus without a fuzzer: every file whole,
+ * every prefix of it, and every single-bit flip of its first bytes, each as an exact-size heap copy
+ * so that the sanitizers see any overread. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

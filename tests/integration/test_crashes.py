@@ -66,6 +66,9 @@ def check_conservation(cluster, app, business, followers):
         wanted = [number(one) for one in business.accepted[registration]]
         assert len(set(wanted)) == len(wanted)
         follower.wait_for(wanted, 90)
+        # A message that came twice came under one id: no two ids carry the same payload.
+        payloads = list(follower.payloads.values())
+        assert len(set(payloads)) == len(payloads)
     for registration in followers:
         wait_until(lambda: cluster.redis.queue_length(app.id, registration) == 0, 60,
                    f"nothing is owed to {registration}")

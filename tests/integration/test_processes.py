@@ -1,5 +1,7 @@
 """What every process does alike: configuration, admin port, signals."""
 
+import os
+import re
 import signal
 import subprocess
 
@@ -31,6 +33,19 @@ def test_the_defaults_it_prints_pass_its_own_check(role, tmp_path):
     config.write_text(dumped.stdout)
     checked = run(role, "-t", "-c", str(config))
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_sample_configuration_is_good_and_mentions_every_key(role, tmp_path):
+    sample = os.path.join(os.path.dirname(__file__), "..", "..", "deploy", f"{role}.yaml")
+    checked = run(role, "-t", "-c", sample)
+    assert checked.returncode == 0, checked.stderr
+    with open(sample, encoding="utf-8") as file:
+        mentioned = set(re.findall(r"\b([a-z_]+):", file.read()))
+    dumped = run(role, "--dump", "--set", f"keeper.backend=dir:{tmp_path}")
+    wanted = set(re.findall(r"^ *(?:#|- )*([a-z_]+):", dumped.stdout, re.MULTILINE))
+    assert "backend" in wanted
+    assert wanted <= mentioned, wanted - mentioned
 
 
 @pytest.mark.parametrize("text,expected", [

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from harness.callback import Callback
 from harness.cluster import binary
 from harness.waiting import wait_until
 
@@ -48,7 +49,7 @@ class Listener:
     def close(self):
         if self.process.poll() is None:
             self.process.terminate()
-        assert self.finish() in (0, 3, 4, 5)
+        assert self.finish() in (0, 3, 4, 5, 6)
 
 
 @pytest.fixture
@@ -166,3 +167,31 @@ def test_a_message_that_comes_again_is_delivered_once(cluster, app, listen):
     wait_until(lambda: "last" in listener.messages(), 30)
     ids = [event["message_id"] for event in listener.of("message")]
     assert len(ids) == len(set(ids)) == 12
+
+
+def test_a_message_to_the_business_comes_back_answered(cluster, app, listen):
+    server = Callback(lambda received: (
+        (200, {"Content-Type": "application/json"}, json.dumps({"got": received.data["payload"]}).encode())
+        if received.data["forward_type"] == "order" else (403, {}, b"")))
+    made = cluster.operator("POST", app.path("webhooks"), {
+        "url": server.url, "forward_types": ["order", "forbidden"], "allow_cidrs": ["127.0.0.0/8"]})
+    assert made.status == 201
+
+    def all_taken():
+        client = listen("reg-1", "--send", 'order:{"n":1}', "--send", 'order:{"n":2}', "--timeout", "20s")
+        code = client.finish()
+        results = [event["name"] for event in client.of("send_result")]
+        if "no_callback" in results:  # the coordinator has not read of it yet
+            assert code == 6
+            return None
+        assert code == 0 and results == ["accepted", "accepted"]
+        return client
+    client = wait_until(all_taken)
+    answers = {event["answers"]: event["data"] for event in client.of("message")}
+    sequences = [event["sequence"] for event in client.of("sent")]
+    assert answers == {sequences[0]: {"got": {"n": 1}}, sequences[1]: {"got": {"n": 2}}}
+
+    client = listen("reg-1", "--send", "order:1", "--send", "forbidden:2", "--timeout", "20s")
+    assert client.finish() == 6
+    assert sorted(event["code"] for event in client.of("send_result")) == [0, 4401]
+    server.stop()

@@ -1,8 +1,11 @@
 """The store's failures: emptied, full, away, and clients that abuse it."""
 
 import json
+import shutil
 
+from harness.api import text_message
 from harness.phone import Closed
+from harness.stores import Redis
 from harness.waiting import NotInTime, wait_until
 
 
@@ -116,7 +119,7 @@ def login_and_read(cluster, app, registration, device):
 def test_a_client_that_never_acks_is_quarantined_and_others_are_not(new_cluster):
     cluster = new_cluster
     app = cluster.add_app(7)
-    cluster.start()
+    cluster.start(settings={"saver": {"quarantine__patience": "0s"}})
     for n in range(3):
         app.send({"n": n}, ["bad", "good"])
     counts = [login_and_read(cluster, app, "bad", "bad-device") for _ in range(8)]
@@ -129,6 +132,23 @@ def test_a_client_that_never_acks_is_quarantined_and_others_are_not(new_cluster)
     phone.login((app, "good"))
     assert len(phone.pushes(3)) == 3
     assert cluster.redis.queue_length(app.id, "bad") == 3, "what it is owed is kept"
+
+
+def test_a_client_that_comes_back_many_times_before_its_first_ack_gets_everything(new_cluster):
+    """A tunnel: logins follow each other so quickly that no ack gets through."""
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start()
+    for n in range(3):
+        app.send({"n": n}, "reg-1")
+    for _ in range(8):
+        phone = cluster.phone()
+        phone.login((app, "reg-1"))
+        assert json.loads(phone.next_push().payload)["n"] == 0
+        phone.reset()
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    assert [json.loads(push.payload)["n"] for push in phone.pushes(3)] == [0, 1, 2]
 
 
 def test_a_push_that_nobody_carried_to_the_room_is_delivered_again(new_cluster):
@@ -184,3 +204,107 @@ def test_conservation_accepted_is_acked_stored_expired_or_dropped(cluster, app):
         return (counted, owed) == (
             {"stored": 175, "acked": 20, "expired": 5, "dropped": 50}, 100)
     wait_until(holds, what="stored = acked + owed + expired + dropped")
+
+
+def test_one_redis_of_two_away_refuses_only_what_is_its_own(new_cluster, tmp_path):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    other = Redis(str(tmp_path / "redis-2"))
+    other.start()
+    try:
+        nodes = f"[unix:{cluster.redis.socket}, unix:{other.socket}]"
+        cluster.start(settings={"saver": {"redis__nodes": nodes}})
+        names = [f"reg-{n}" for n in range(60)]
+        assert app.send("before", names).json["targets"]["accepted"] == 60
+        there = sum(other.queue_length(app.id, name) for name in names)
+        assert 0 < there < 60
+
+        other.kill()
+        answer = app.send("during", names)
+        assert (answer.status, answer.json["targets"]["accepted"]) == (202, 60 - there)
+        assert {one["reason"] for one in answer.json["failed"]} == {"STORE_UNAVAILABLE"}
+        batch = {"messages": [text_message(n, [name]) for n, name in enumerate(names)]}
+        results = app.call("POST", "messages/batch", batch).json["results"]
+        assert sum("message_id" in one for one in results) == 60 - there
+
+        other.start()
+        wait_until(lambda: app.send("after", names).json["targets"]["accepted"] == 60)
+    finally:
+        other.stop()
+
+
+def test_one_redis_of_two_away_keeps_the_other_from_nothing(new_cluster, tmp_path):
+    """The sweep goes on: what has expired on the other one leaves it."""
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    other = Redis(str(tmp_path / "redis-2"))
+    other.start()
+    try:
+        nodes = f"[unix:{cluster.redis.socket}, unix:{other.socket}]"
+        cluster.start(settings={"saver": {"redis__nodes": nodes, "sweep__period": "1s"}})
+        names = [f"reg-{n}" for n in range(60)]
+        assert app.send("x", names, ttl=2).json["targets"]["accepted"] == 60
+        assert sum(other.queue_length(app.id, name) for name in names) > 0
+        cluster.redis.kill()
+        wait_until(lambda: sum(other.queue_length(app.id, name) for name in names) == 0, 30)
+    finally:
+        other.stop()
+
+
+def test_what_a_weak_redis_lost_at_its_end_comes_from_memory(new_cluster, tmp_path):
+    """A power cut under appendfsync everysec: Redis comes back, but not with its latest writes."""
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.redis.call("CONFIG", "SET", "appendfsync", "everysec")
+    cluster.redis.appendfsync = "everysec"
+    cluster.start(settings={"saver": {"redis__require": "memory", "database__delay": "60s"}})
+    assert app.send("old", "reg-1").status == 202
+    cluster.redis.pause()
+    shutil.copytree(cluster.redis.folder, tmp_path / "earlier")
+    cluster.redis.resume()
+    assert app.send("new", "reg-1").status == 202
+    cluster.redis.kill()
+    cluster.redis.empty()
+    shutil.copytree(tmp_path / "earlier", cluster.redis.folder, dirs_exist_ok=True)
+    cluster.redis.start()
+    cluster.saver.wait_ready()
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    assert [push.payload for push in phone.pushes(2)] == [b'"old"', b'"new"']
+
+
+def test_what_was_accepted_while_no_register_answered_is_pushed_when_one_does(new_cluster):
+    """However long that was: the client stays connected, so that no login would load it."""
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"saver": {"redelivery__after": "100ms"},
+                            "center": {"route__timeout": "100ms"}})
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    cluster.register.kill()
+    assert app.send("stranded", "reg-1").status == 202
+    wait_until(lambda: cluster.saver.metric("holdfast_saver_redeliveries_total", result="failed") > 8)
+    cluster.register.restart()
+    push = phone.next_push(20)
+    assert push.payload == b'"stranded"'
+    phone.ack(push)
+    wait_until(lambda: cluster.redis.queue_length(app.id, "reg-1") == 0)
+
+
+def test_what_there_was_no_room_to_look_after_is_pushed_when_there_is(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"saver": {"redelivery__after": "100ms", "redelivery__entries": 1000},
+                            "center": {"route__timeout": "100ms"}})
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    cluster.register.kill()
+    assert app.send("filler", [f"away-{n}" for n in range(1000)]).status == 202
+    assert app.send("one too many", "reg-1").status == 202
+    assert cluster.saver.metric("holdfast_saver_owed_overflow_total") == 1
+    cluster.center.kill()  # it would try for a while itself
+    cluster.register.restart()
+    push = phone.next_push(20)
+    assert push.payload == b'"one too many"'
+    phone.ack(push)
+    wait_until(lambda: cluster.redis.queue_length(app.id, "reg-1") == 0)

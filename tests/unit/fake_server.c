@@ -75,6 +75,7 @@ static void on_message(struct hf_client *client, const struct hf_client_message 
 	record->messages++;
 	record->last_id = message->id;
 	record->redelivered = message->redelivered;
+	record->answers = message->answers;
 	snprintf(record->payload, sizeof(record->payload), "%.*s", (int)message->payload_len,
 		 (const char *)message->payload);
 	if (record->messages == record->stop_after)
@@ -86,6 +87,16 @@ static void on_messages_lost(struct hf_client *client, uint32_t app, unsigned co
 	struct record *record = ctx;
 
 	record->lost += count;
+}
+
+static void on_send_result(struct hf_client *client, uint32_t app, uint32_t sequence, int result,
+			   const char *reason, void *ctx)
+{
+	struct record *record = ctx;
+
+	record->results++;
+	record->result_sequence = sequence;
+	record->result = result;
 }
 
 static void on_token_needed(struct hf_client *client, uint32_t app, unsigned code, void *ctx)
@@ -123,6 +134,7 @@ void fixture_init(struct fixture *f)
 		.on_app = on_app,
 		.on_message = on_message,
 		.on_messages_lost = on_messages_lost,
+		.on_send_result = on_send_result,
 		.on_token_needed = on_token_needed,
 		.on_error = on_error,
 	};

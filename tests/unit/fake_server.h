@@ -31,7 +31,10 @@ struct record {
 	bool redelivered;
 	unsigned app_code[16];
 	const char *next_token; /* given when one is asked for; NULL: none */
-	unsigned stop_after;    /* stop the client in this message's callback; 0: never */
+	unsigned results;       /* of sends; the last one: */
+	uint32_t result_sequence, answers;
+	int result;
+	unsigned stop_after; /* stop the client in this message's callback; 0: never */
 };
 
 /* One client with one server; most tests need no more. */

@@ -397,6 +397,29 @@ static void test_bodies_of_all_share_one_budget(void **state)
 	close(b);
 }
 
+static void test_the_framing_of_chunks_is_not_held(void **state)
+{
+	struct fixture *f = *state;
+	struct hf_http_server_options options = default_options(f);
+	char chunk[256];
+	int fd;
+
+	options.buffered_max = 32768;
+	start(f, &options);
+	fd = connect_to(f);
+	put(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+	snprintf(chunk, sizeof(chunk), "1;%0200d\r\nx\r\n", 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		put(fd, chunk);
+		hf_loop_turn(f->loop, false);
+	}
+	put(fd, "0\r\n\r\n");
+	STEP_UNTIL(f, fd, has(f, "xxxx"));
+	assert_true(has(f, "HTTP/1.1 200 "));
+	assert_true(has(f, "Content-Length: 1000\r\n"));
+	close(fd);
+}
+
 static void test_expect_continue_is_answered_when_the_body_is_wanted(void **state)
 {
 	struct fixture *f = *state;
@@ -543,6 +566,7 @@ static void test_a_stream_flows_both_ways_with_back_pressure(void **state)
 	STEP_UNTIL(f, fd, has(f, "/next"));
 	assert_int_equal(f->stream_bytes, 11);
 	assert_true(has(f, "Transfer-Encoding: chunked\r\n"));
+	assert_false(has(f, "Connection: close"));
 
 	forget(f);
 	put(fd, "POST /stream HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
@@ -730,6 +754,7 @@ int main(void)
 		TEST(test_silence_ends_without_a_word),
 		TEST(test_a_large_body_is_answered_413),
 		TEST(test_bodies_of_all_share_one_budget),
+		TEST(test_the_framing_of_chunks_is_not_held),
 		TEST(test_expect_continue_is_answered_when_the_body_is_wanted),
 		TEST(test_a_head_can_be_refused_before_its_body),
 		TEST(test_ambiguous_requests_are_refused_and_the_rest_ignored),

@@ -1,7 +1,32 @@
 /* The `dir:` keeper between real processes: watches. */
+#include <dirent.h>
+#include <dlfcn.h>
+
 #include "keeper_fixture.h"
 
 #define PROMPT_MS 1500 /* below the periodic look of 2 s: only an event is as quick */
+
+/* What readdir() may do with a file that is replaced while a large folder is read. */
+static const char *passed_over = "", *shown_twice = "";
+
+struct dirent *readdir(DIR *dir)
+{
+	static struct dirent *(*next)(DIR *);
+	static struct dirent *last;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "readdir");
+	if (last != NULL && strcmp(last->d_name, shown_twice) == 0) {
+		struct dirent *again = last;
+
+		last = NULL;
+		return again;
+	}
+	do
+		last = next(dir);
+	while (last != NULL && strcmp(last->d_name, passed_over) == 0);
+	return last;
+}
 
 /* The same by an event: sooner than the periodic look would find it. */
 static void wait_promptly(struct fixture *f, const struct seen *seen, const char *text)
@@ -164,6 +189,30 @@ static void test_a_watch_may_be_ended_inside_its_own_callback(void **state)
 	assert_int_equal(self.calls, 1);
 }
 
+static void test_an_entry_is_neither_lost_nor_doubled_by_reading_the_folder(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = { 0 };
+	struct hf_keeper_watch *watch;
+
+	for (char name[] = "apps/1"; name[5] <= '3'; name[5]++)
+		assert_int_equal(hf_keeper_set(f->keeper, name, "x", 1), 0);
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
+	wait_for(f, &seen, "1=x 2=x 3=x ");
+	passed_over = "1";
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/1", "y", 1), 0);
+	wait_for(f, &seen, "1=y 2=x 3=x ");
+	passed_over = "";
+	shown_twice = "2";
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/2", "y", 1), 0);
+	wait_for(f, &seen, "1=y 2=y 3=x ");
+	shown_twice = "3";
+	assert_int_equal(hf_keeper_remove(f->keeper, "apps/1"), 0);
+	wait_for(f, &seen, "2=y 3=x ");
+	assert_int_equal(seen.calls, 4);
+	shown_twice = "";
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -175,6 +224,7 @@ int main(void)
 		TEST(test_a_watch_survives_the_removal_of_its_folder),
 		TEST(test_strangers_in_the_folder_are_no_entries),
 		TEST(test_a_watch_may_be_ended_inside_its_own_callback),
+		TEST(test_an_entry_is_neither_lost_nor_doubled_by_reading_the_folder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,7 +49,8 @@ static void test_every_prefix_of_a_frame_is_incomplete(void **state)
 		uint8_t *exact = exact_copy(wire, len);
 
 		assert_int_equal(hf_rpc_frame_decode(exact, len, &frame), 0);
-		assert_int_equal(hf_rpc_frame_size(exact, len), len < 4 ? 0 : sizeof(wire));
+		assert_int_equal(hf_rpc_frame_size(exact, len),
+				 len < HF_RPC_HEADER_SIZE ? 0 : sizeof(wire));
 		free(exact);
 	}
 }

@@ -44,6 +44,55 @@ static void test_a_server_cuts_who_breaks_the_protocol(void **state)
 	}
 }
 
+/* Four bytes of 0xff are not yet a frame of 4 GiB to wait for. */
+static void test_no_length_is_believed_before_its_header_is_whole(void **state)
+{
+	static const uint8_t header[HF_RPC_HEADER_SIZE] = { 0xff, 0xff, 0xff, 0xff, 1, 0,
+							    0,    0,    0,    0,    1, 0 };
+	struct fixture *f = fixture_bare();
+	struct raw raw;
+
+	for (size_t first = 1; first < sizeof(header); first++) {
+		server_start(f, "127.0.0.1:0", NULL);
+		raw_connect_greeted(&raw, f);
+		raw_send(&raw, header, first);
+		for (unsigned i = 0; i < 20; i++)
+			hf_loop_turn(f->loop, false);
+		raw_send(&raw, header + first, sizeof(header) - first);
+		RUN_UNTIL(f, raw.eof);
+		raw_close(&raw);
+		hf_rpc_server_free(f->server);
+		f->server = NULL;
+	}
+	assert_true(metrics_have(f, "holdfast_rpc_refused_total{reason=\"frame_too_large\"} 11"));
+	fixture_free(f);
+}
+
+/* Nor one that a pause has left unread. */
+static void test_no_length_is_believed_of_what_a_pause_left(void **state)
+{
+	struct hf_rpc_server_options limits = { .output_max = 1 << 16 };
+	static const uint8_t header[HF_RPC_HEADER_SIZE] = { 0xff, 0xff, 0xff, 0xff, 1, 0,
+							    0,    0,    0,    0,    1, 0 };
+	struct fixture *f = fixture_bare();
+	uint8_t body[64], wire[256];
+	size_t len = request_body(body, ECHO_BIG, 100000);
+	struct raw raw;
+
+	server_start(f, "127.0.0.1:0", &limits);
+	raw_connect_greeted(&raw, f);
+	event_del(raw.readable);
+	len = frame_build(wire, HF_RPC_REQUEST, 1, METHOD_ECHO, body, len);
+	memcpy(wire + len, header, sizeof(header));
+	raw_send(&raw, wire, len + sizeof(header));
+	RUN_UNTIL(f, f->served == 1);
+	event_add(raw.readable, NULL);
+	RUN_UNTIL(f, raw.eof);
+	assert_true(metrics_have(f, "holdfast_rpc_refused_total{reason=\"frame_too_large\"} 1"));
+	raw_close(&raw);
+	fixture_free(f);
+}
+
 static void test_frames_may_come_byte_by_byte(void **state)
 {
 	struct fixture *f = fixture_bare();
@@ -147,6 +196,34 @@ static void test_who_does_not_read_is_not_read(void **state)
 	RUN_UNTIL(f, hf_buffer_len(&raw.in) > (size_t)CALLS * SIZE);
 	assert_int_equal(f->served, CALLS);
 	assert_false(raw.eof);
+	raw_close(&raw);
+	fixture_free(f);
+}
+
+static void test_who_pings_without_reading_is_not_read(void **state)
+{
+	enum { PINGS = 4096, FLOOD = 64 << 20 };
+	struct hf_rpc_server_options limits = { .output_max = 1 << 16 };
+	static uint8_t pings[PINGS * HF_RPC_HEADER_SIZE];
+	struct fixture *f = fixture_bare();
+	struct raw raw;
+	size_t sent = 0, stuck = 0;
+
+	server_start(f, "127.0.0.1:0", &limits);
+	raw_connect_greeted(&raw, f);
+	event_del(raw.readable);
+	for (size_t i = 0; i < PINGS; i++)
+		frame_build(pings + i * HF_RPC_HEADER_SIZE, HF_RPC_PING, 1, 0, NULL, 0);
+	while (sent < FLOOD && stuck < 50) {
+		size_t at = sent % sizeof(pings);
+		ssize_t n =
+			send(raw.fd, pings + at, sizeof(pings) - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		sent += n > 0 ? (size_t)n : 0;
+		stuck = n > 0 ? 0 : stuck + 1;
+		hf_loop_turn(f->loop, false);
+	}
+	assert_true(sent < FLOOD);
 	raw_close(&raw);
 	fixture_free(f);
 }
@@ -272,10 +349,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_server_cuts_who_breaks_the_protocol),
+		cmocka_unit_test(test_no_length_is_believed_before_its_header_is_whole),
+		cmocka_unit_test(test_no_length_is_believed_of_what_a_pause_left),
 		cmocka_unit_test(test_frames_may_come_byte_by_byte),
 		cmocka_unit_test(test_a_bad_call_is_answered_and_the_link_goes_on),
 		cmocka_unit_test(test_a_server_cuts_a_silent_client),
 		cmocka_unit_test(test_who_does_not_read_is_not_read),
+		cmocka_unit_test(test_who_pings_without_reading_is_not_read),
 		cmocka_unit_test(test_a_server_takes_only_so_many_connections),
 		cmocka_unit_test(test_a_dead_connection_swallows_its_answers),
 		cmocka_unit_test(test_a_peer_whose_answers_pile_up_is_cut),

@@ -60,6 +60,23 @@ static void test_waits_double_up_to_a_minute_and_end(void **state)
 	saver_owed_deinit(&owed);
 }
 
+static void test_a_wait_that_could_not_be_used_costs_no_try(void **state)
+{
+	struct saver_name ana = named("ana");
+	struct saver_owed owed;
+	struct saver_owed_entry *entry;
+
+	assert_int_equal(saver_owed_init(&owed, 10, 3000), 0);
+	assert_true(saver_owed_add(&owed, &ana, 1, 0));
+	for (uint64_t now = 3000; now < 90000; now += 3000) {
+		entry = saver_owed_due(&owed, now);
+		assert_non_null(entry);
+		assert_int_equal(entry->level, 0);
+		saver_owed_wait(&owed, entry, now);
+	}
+	saver_owed_deinit(&owed);
+}
+
 static void test_an_ack_ends_it_even_while_it_is_in_hand(void **state)
 {
 	struct saver_name ana = named("ana");
@@ -145,6 +162,29 @@ static void test_any_ack_starts_the_count_again(void **state)
 	saver_quarantine_deinit(&q);
 }
 
+static void test_logins_that_follow_each_other_soon_count_once(void **state)
+{
+	struct saver_name ana = named("ana");
+	struct saver_quarantine q;
+	bool first = true, fresh;
+
+	make_quarantine(&q, 100);
+	q.patience_ms = 1000;
+	for (uint64_t now = 5000; now < 7000; now += 100) { /* a tunnel: 20 logins in 2 s */
+		assert_false(saver_quarantine_on_login_load(&q, &ana, now));
+		saver_quarantine_on_delivery(&q, &ana, 1, HF_MIN(now, (uint64_t)5999));
+	}
+	assert_int_equal(saver_quarantine_deliveries(&q, &ana, 1), 1);
+	assert_false(saver_quarantine_skips(&q, &ana, 1, 7000, &first, &fresh));
+	assert_true(saver_quarantine_on_login_load(&q, &ana, 7000)); /* it goes on for too long */
+	saver_quarantine_on_ack(&q, &ana, 1);
+	assert_false(saver_quarantine_on_login_load(&q, &ana, 7000));
+	/* A clock that was set back stops no count. */
+	assert_false(saver_quarantine_on_login_load(&q, &ana, 4000));
+	assert_true(saver_quarantine_on_login_load(&q, &ana, 5000));
+	saver_quarantine_deinit(&q);
+}
+
 static void test_the_first_message_delivered_too_often_is_left_out_and_the_rest_goes_on(
 	void **state)
 {
@@ -154,8 +194,8 @@ static void test_the_first_message_delivered_too_often_is_left_out_and_the_rest_
 
 	make_quarantine(&q, 100);
 	for (int i = 0; i < 2; i++) {
-		saver_quarantine_on_delivery(&q, &ana, 1);
-		saver_quarantine_on_delivery(&q, &ana, 2);
+		saver_quarantine_on_delivery(&q, &ana, 1, 100);
+		saver_quarantine_on_delivery(&q, &ana, 2, 100);
 	}
 	assert_int_equal(saver_quarantine_deliveries(&q, &ana, 1), 2);
 	assert_true(saver_quarantine_skips(&q, &ana, 1, 100, &first, &fresh));
@@ -186,10 +226,10 @@ static void test_the_least_lately_seen_leaves_a_full_table(void **state)
 	struct saver_quarantine q;
 
 	make_quarantine(&q, 2);
-	saver_quarantine_on_delivery(&q, &a, 1);
-	saver_quarantine_on_delivery(&q, &b, 1);
-	saver_quarantine_on_delivery(&q, &a, 1);
-	saver_quarantine_on_delivery(&q, &c, 1); /* b's count goes */
+	saver_quarantine_on_delivery(&q, &a, 1, 100);
+	saver_quarantine_on_delivery(&q, &b, 1, 100);
+	saver_quarantine_on_delivery(&q, &a, 1, 100);
+	saver_quarantine_on_delivery(&q, &c, 1, 100); /* b's count goes */
 	assert_int_equal(saver_quarantine_deliveries(&q, &a, 1), 2);
 	assert_int_equal(saver_quarantine_deliveries(&q, &b, 1), 0);
 	assert_int_equal(saver_quarantine_deliveries(&q, &c, 1), 1);
@@ -230,10 +270,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_message_falls_due_once_at_its_time),
 		cmocka_unit_test(test_waits_double_up_to_a_minute_and_end),
+		cmocka_unit_test(test_a_wait_that_could_not_be_used_costs_no_try),
 		cmocka_unit_test(test_an_ack_ends_it_even_while_it_is_in_hand),
 		cmocka_unit_test(test_a_full_tracker_takes_no_more_and_known_ones_are_fine),
 		cmocka_unit_test(test_logins_that_never_ack_close_the_queue_for_a_time),
 		cmocka_unit_test(test_any_ack_starts_the_count_again),
+		cmocka_unit_test(test_logins_that_follow_each_other_soon_count_once),
 		cmocka_unit_test(
 			test_the_first_message_delivered_too_often_is_left_out_and_the_rest_goes_on),
 		cmocka_unit_test(test_the_least_lately_seen_leaves_a_full_table),

@@ -20,9 +20,9 @@ static struct saver_name named(uint32_t app, const char *registration)
 
 static void test_a_queue_key_says_whose_it_is(void **state)
 {
-	static const char *const names[] = { "a", "ana", "with:colon", "bytes\x01\xff",
-					     "0123456789012345678901234567890123456789"
-					     "012345678901234567890123" };
+	static const char longest[] = /* 64 bytes */
+		"0123456789012345678901234567890123456789012345678901234567890123";
+	static const char *const names[] = { "a", "ana", "with:colon", "bytes\x01\xff", longest };
 	static const uint32_t apps[] = { 1, 7, 65536, 2147483647, UINT32_MAX };
 
 	for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {

@@ -456,6 +456,9 @@ static void test_exit_statuses_tell_what_went_wrong(void **state)
 	assert_int_equal(exit_status(spawn(f, "--set", "fail_start=true", NULL)), 2);
 	assert_int_equal(exit_status(spawn(f, "--set", "keeper.backend=moon:1", NULL)), 2);
 	assert_int_equal(exit_status(spawn(f, "--set", "admin.bind=192.0.2.1:1", NULL)), 2);
+	/* what no peer could read or dial */
+	assert_int_equal(exit_status(spawn(f, "--set", "node.zone=two words", NULL)), 2);
+	assert_int_equal(exit_status(spawn(f, "--set", "rpc.advertise=a.name", NULL)), 2);
 
 	pid = spawn(f, NULL);
 	wait_until_serving(f);

@@ -19,7 +19,9 @@ struct command {
 
 static const struct command commands[] = {
 	{ "status", "", "how many processes of each role serve, and what they carry",
-	  "Exit status 6 when no process of some role serves.", command_status },
+	  "CONNECTIONS is what the rooms last told, every 3 seconds at most.\n"
+	  "Exit status 6 when no process of some role serves.\n",
+	  command_status },
 	{ "node list", "", "every process of the cluster", NULL, command_node_list },
 	{ "push send", "--to ID,.. --data JSON|@FILE [OPTION]...", "send a message",
 	  "  --to ID,..         registrations, 1000 at most\n"
@@ -31,8 +33,10 @@ static const struct command commands[] = {
 	  "  --label LABEL      1 to 50 of A-Z a-z 0-9 _ . ~ % -\n"
 	  "  --wait WHAT        none (default), routed (a room has it) or acked (the client has "
 	  "it)\n"
-	  "  --wait-timeout T   how long to wait; default 3s\n"
-	  "  --dry-run          only check the request\n",
+	  "  --wait-timeout T   how long to wait, 30s at most; default 3s\n"
+	  "  --dry-run          only check the request\n"
+	  "Exit status 5 when it was taken and what was waited for did not happen in time; 6 when\n"
+	  "it was not stored for some of the registrations: `failed` says for which.\n",
 	  command_push_send },
 	{ "push status", "MESSAGE", "what became of a message", NULL, command_push_status },
 	{ "client show", "REGISTRATION", "where a registration is connected",
@@ -98,6 +102,23 @@ int usage_error(const char *format, ...)
 	return EXIT_USAGE;
 }
 
+/* The commands whose first word is `group`, or all. Returns how many there are. */
+static size_t show_commands(const char *group)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		const char *words = commands[i].words;
+
+		if (group != NULL && (strlen(group) != strcspn(words, " ") ||
+				      strncmp(words, group, strlen(group)) != 0))
+			continue;
+		printf("  %-17s %s\n", words, commands[i].summary);
+		count++;
+	}
+	return count;
+}
+
 static void show_help(void)
 {
 	puts("Usage: hfctl [OPTION]... COMMAND [ARGUMENT]...\n"
@@ -115,11 +136,12 @@ static void show_help(void)
 	     "  -h, --help       this text; hfctl help COMMAND tells more of one\n"
 	     "\n"
 	     "Commands:");
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		printf("  %-17s %s\n", commands[i].words, commands[i].summary);
+	show_commands(NULL);
 	puts("\n"
-	     "status, node and app commands need the operator's key or an admin key; push needs a\n"
-	     "sender's; the rest a viewer's or an admin's (services/center/README.md).\n"
+	     "status, node list, app list and what changes an app need the operator's key; push "
+	     "send\n"
+	     "a sender's; kick, purge and key commands an admin's; the rest a viewer's; token\n"
+	     "commands none, they work without a cluster (services/center/README.md).\n"
 	     "\n"
 	     "Exit status: 0 done, 1 usage, 2 not found, 3 refused, 4 unreachable, 5 timed out,\n"
 	     "6 done in part.");
@@ -322,10 +344,12 @@ int main(int argc, char **argv)
 		curl_global_cleanup();
 		return result;
 	}
-	if (help || count == 0) {
+	if (count == 0) {
 		show_help();
 		return help ? EXIT_OK : EXIT_USAGE;
 	}
+	if (count == 1 && show_commands(argv[0]) > 0)
+		return help ? EXIT_OK : EXIT_USAGE;
 	return usage_error("unknown command '%s%s%s'", argv[0], count > 1 ? " " : "",
 			   count > 1 ? argv[1] : "");
 }

@@ -1,7 +1,9 @@
 /* Answers as tables for people, or as JSON for programs. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "hf_base.h"
 #include "hfctl.h"
 
 #define CELL_MAX    256
@@ -19,39 +21,84 @@ static const json_t *value_at(const json_t *object, const char *key)
 	return value_at(json_object_get(object, first), dot + 1);
 }
 
-static void format_value(const json_t *value, char *ret)
+struct cell {
+	char text[CELL_MAX];
+	size_t len;
+};
+
+/* What comes from clients must not steer the terminal: control characters are shown as '?'. */
+__attribute__((format(printf, 2, 3))) static void add(struct cell *cell, const char *format, ...)
 {
-	size_t len = 0;
+	size_t room = CELL_MAX - cell->len;
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(cell->text + cell->len, room, format, args);
+	va_end(args);
+	for (int i = 0; i < len && (size_t)i < room - 1; i++) {
+		unsigned char *byte = (unsigned char *)cell->text + cell->len + i;
+
+		if (*byte < 0x20 || *byte == 0x7f)
+			*byte = '?';
+	}
+	cell->len += len < 0 ? 0 : HF_MIN((size_t)len, room - 1);
+}
+
+/* Lists as "a, b", objects as "key value", which reads well for the small ones of this API. */
+static void add_value(struct cell *cell, const json_t *value)
+{
+	const char *key, *between = "";
+	json_t *item;
+	size_t i;
 
 	switch (value == NULL ? JSON_NULL : json_typeof(value)) {
 	case JSON_STRING:
-		snprintf(ret, CELL_MAX, "%s", json_string_value(value));
+		add(cell, "%s", json_string_length(value) == 0 ? "-" : json_string_value(value));
 		break;
 	case JSON_INTEGER:
-		snprintf(ret, CELL_MAX, "%lld", (long long)json_integer_value(value));
+		add(cell, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 		break;
 	case JSON_REAL:
-		snprintf(ret, CELL_MAX, "%g", json_real_value(value));
+		add(cell, "%g", json_real_value(value));
 		break;
 	case JSON_TRUE:
-		snprintf(ret, CELL_MAX, "yes");
+		add(cell, "yes");
 		break;
 	case JSON_FALSE:
-		snprintf(ret, CELL_MAX, "no");
+		add(cell, "no");
 		break;
 	case JSON_NULL:
-		snprintf(ret, CELL_MAX, "-");
+		add(cell, "-");
 		break;
 	case JSON_ARRAY:
-	case JSON_OBJECT:
-		len = json_dumpb(value, ret, CELL_MAX - 1, JSON_COMPACT);
-		if (len >= CELL_MAX) {
-			snprintf(ret, CELL_MAX, "(%zu bytes, see -o json)", len);
-			return;
+		if (json_array_size(value) == 0)
+			add(cell, "-");
+		json_array_foreach(value, i, item)
+		{
+			add(cell, "%s", i > 0 ? ", " : "");
+			add_value(cell, item);
 		}
-		ret[len] = '\0';
+		break;
+	case JSON_OBJECT:
+		json_object_foreach((json_t *)value, key, item)
+		{
+			add(cell, "%s%s ", between, key);
+			add_value(cell, item);
+			between = ", ";
+		}
 		break;
 	}
+}
+
+static void format_value(const json_t *value, char ret[CELL_MAX])
+{
+	struct cell cell = { .len = 0 };
+
+	add_value(&cell, value);
+	if (cell.len == CELL_MAX - 1)
+		snprintf(cell.text + CELL_MAX - 4, 4, "...");
+	memcpy(ret, cell.text, cell.len + 1);
 }
 
 static void show_json(const json_t *answer)

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hf_text.h"
 #include "hfctl.h"
 
-#define DATA_MAX (1u << 20)
+#define DATA_MAX    (1u << 20)
+#define WAIT_MAX_MS 30000
 
 /* "a,b,c" as a JSON array. */
 static json_t *list_of(const char *text)
@@ -35,13 +37,20 @@ static json_t *data_of(const char *text)
 	if (text[0] == '@') {
 		FILE *file = strcmp(text, "@-") == 0 ? stdin : fopen(text + 1, "rb");
 
+		bool failed;
+
 		if (file == NULL) {
 			usage_error("%s: %s", text + 1, strerror(errno));
 			return NULL;
 		}
 		len = fread(buffer, 1, sizeof(buffer), file);
+		failed = ferror(file) != 0;
 		if (file != stdin)
 			fclose(file);
+		if (failed || len == sizeof(buffer)) {
+			usage_error("%s: %s", text + 1, failed ? "can't be read" : "too long");
+			return NULL;
+		}
 		text = buffer;
 	}
 	data = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
@@ -59,6 +68,20 @@ static json_t *number_or_text(const char *text)
 	long long value = strtoll(text, &end, 10);
 
 	return *text != '\0' && *end == '\0' ? json_integer(value) : json_string(text);
+}
+
+/* Was what we waited for reached? */
+static int outcome_of(const json_t *answer, const char *wait)
+{
+	const char *state = json_string_value(json_object_get(answer, "state"));
+
+	if (json_array_size(json_object_get(answer, "failed")) > 0)
+		return EXIT_PARTIAL;
+	if (wait == NULL || strcmp(wait, "none") == 0 || state == NULL || strcmp(state, wait) == 0)
+		return EXIT_OK;
+	fflush(stdout);
+	fprintf(stderr, "hfctl: not %s by all in the time given; the message goes on\n", wait);
+	return EXIT_TIMEOUT;
 }
 
 int command_push_send(struct ctl *ctl, int argc, char **argv)
@@ -79,6 +102,7 @@ int command_push_send(struct ctl *ctl, int argc, char **argv)
 	};
 	const char *words[1] = { NULL };
 	json_t *message, *body, *chosen, *payload, *answer;
+	uint64_t wait_ms = 0;
 	const char *app;
 	int result;
 
@@ -86,6 +110,10 @@ int command_push_send(struct ctl *ctl, int argc, char **argv)
 		return EXIT_USAGE;
 	if (to == NULL || data == NULL)
 		return usage_error("push send needs --to and --data");
+	if (wait_timeout != NULL &&
+	    (hf_text_parse_duration(wait_timeout, 1000, &wait_ms) < 0 || wait_ms > WAIT_MAX_MS))
+		return usage_error("--wait-timeout must be a time up to 30s");
+	ctl->timeout_ms += (long)wait_ms; /* the answer may take that much longer */
 	payload = data_of(data);
 	if (payload == NULL)
 		return EXIT_USAGE;
@@ -103,17 +131,17 @@ int command_push_send(struct ctl *ctl, int argc, char **argv)
 	if (wait != NULL)
 		json_object_set_new(chosen, "wait", json_string(wait));
 	if (wait_timeout != NULL)
-		json_object_set_new(chosen, "wait_timeout", json_string(wait_timeout));
+		json_object_set_new(chosen, "wait_timeout", number_or_text(wait_timeout));
 	if (dry != NULL)
 		json_object_set_new(chosen, "validate_only", json_true());
 	body = json_pack("{s:{s:o}, s:o, s:o}", "audience", "registration_id", list_of(to),
 			 "message", message, "options", chosen);
 
 	result = ctl_request(ctl, "POST", body, &answer, "/v1/apps/%s/messages", app);
-	if (result == EXIT_OK)
+	if (result == EXIT_OK) {
 		show_object(ctl, answer);
-	if (json_array_size(json_object_get(answer, "failed")) > 0)
-		result = EXIT_PARTIAL;
+		result = outcome_of(answer, dry != NULL ? NULL : wait);
+	}
 	json_decref(answer);
 	return result;
 }

@@ -2,12 +2,11 @@
  *
  *	rpc_call SERVICE ADDRESS [TIMEOUT_MS]      e.g. rpc_call saver unix:/run/saver.rpc
  *
- * Reads one call per line, ["Load", {"app": 7, "registration": "ana", "maxCount": 10}], sends all that are there at
- * once, and writes one line per answer, as they come: [index, "OK", {...}] or [index, "UNAVAILABLE", "REFILLING"].
- * Field names are those of the .proto; enums are numbers; bytes are {"hex": "..."} or a text, and always
- * come back as {"hex": "..."}. */
-#include <errno.h>
-#include <inttypes.h>
+ * Reads one call per line, ["Load", {"app": 7, "registration": "ana", "max_count": 10}], sends
+ * all that are there at once, and writes one line per answer, as they come: [index, "OK", {...}]
+ * or [index, "UNAVAILABLE", "REFILLING"]. Field names are those of the .proto; enums are numbers;
+ * bytes are {"hex": "..."} or a text, and always come back as {"hex": "..."}. Status 1 when a
+ * call failed, 2 when the input is no good. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,7 +119,8 @@ static ProtobufCMessage *message_of(const ProtobufCMessageDescriptor *type, json
 	json_t *value;
 
 	protobuf_c_message_init(type, message);
-	json_object_foreach (json, key, value) {
+	json_object_foreach(json, key, value)
+	{
 		const ProtobufCFieldDescriptor *field =
 			protobuf_c_message_descriptor_get_field_by_name(type, key);
 		char *base = (char *)message;
@@ -188,8 +188,9 @@ static json_t *json_of(const ProtobufCMessage *message)
 			memcpy(&items, base + field->offset, sizeof(items));
 			memcpy(&count, base + field->quantifier_offset, sizeof(count));
 			for (size_t k = 0; k < count; k++)
-				json_array_append_new(
-					array, json_of_value(field, items + k * value_size(field)));
+				json_array_append_new(array,
+						      json_of_value(field,
+								    items + k * value_size(field)));
 			json_object_set_new(json, field->name, array);
 		} else {
 			json_object_set_new(json, field->name,
@@ -238,8 +239,9 @@ static void run_line(const ProtobufCServiceDescriptor *service, const char *text
 
 	if (line == NULL)
 		die("bad JSON", error.text);
-	method = protobuf_c_service_descriptor_get_method_by_name(
-		service, json_string_value(json_array_get(line, 0)));
+	method = protobuf_c_service_descriptor_get_method_by_name(service,
+								  json_string_value(
+									  json_array_get(line, 0)));
 	if (method == NULL)
 		die("no such method", text);
 	request = json_array_get(line, 1);
@@ -261,7 +263,6 @@ static void on_input(evutil_socket_t fd, short what, void *ctx)
 
 	if (n <= 0) {
 		input_ended = true;
-		event_base_loopbreak(loop->base);
 		end_if_done();
 		return;
 	}

@@ -1,0 +1,116 @@
+"""The operator's command line on a real cluster: what it shows, and its exit status for scripts."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from harness.cluster import binary
+
+DONE, USAGE, NOT_FOUND, REFUSED, UNREACHABLE, TIMEOUT, PARTIAL = range(7)
+
+
+@pytest.fixture
+def hfctl(cluster, tmp_path):
+    key_file = tmp_path / "operator.key"
+    key_file.write_text(f"operator.{cluster.OPERATOR_SECRET}\n")
+
+    def run(*arguments, status=DONE, stdin="", **environment):
+        variables = {key: value for key, value in os.environ.items() if not key.startswith("HOLDFAST_")}
+        variables |= {"HOLDFAST_URL": f"http://{cluster.api_address()}",
+                      "HOLDFAST_KEY_FILE": str(key_file), "HOLDFAST_APP": "7"} | environment
+        done = subprocess.run([binary("tools/hfctl/hfctl"), *arguments], env=variables, input=stdin,
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == status, (arguments, done.returncode, done.stdout, done.stderr)
+        assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+        return done.stdout if status in (DONE, TIMEOUT, PARTIAL) else done.stderr
+
+    return run
+
+
+def rows_of(table):
+    """A table as {first column: [the others]}."""
+    return {line.split()[0]: line.split()[1:] for line in table.splitlines()}
+
+
+def test_status_and_node_list_show_every_process(hfctl, cluster):
+    rows = rows_of(hfctl("status"))
+    assert all(rows[role][0] == "1" for role in cluster.processes)
+    rows = rows_of(hfctl("node", "list"))
+    assert {"room-1", "saver-1", "center-1"} <= set(rows)
+    assert "{" not in hfctl("node", "list")
+    nodes = json.loads(hfctl("-o", "json", "node", "list"))["nodes"]
+    assert len(nodes) == len(cluster.processes)
+
+    cluster.processes["dispatcher"][0].terminate()
+    cluster.processes["dispatcher"][0].wait_exit()
+    assert rows_of(hfctl("status", status=PARTIAL))["dispatcher"][0] == "0"
+
+
+def test_an_app_with_its_keys_is_made_changed_and_removed(hfctl):
+    hfctl("app", "create", "9", "--name", "shop", "--stored", "10")
+    assert "already" in hfctl("app", "create", "9", "--name", "shop", status=REFUSED).lower()
+    hfctl("app", "set", "9", "--stored", "20")
+    assert json.loads(hfctl("-o", "json", "app", "show", "9"))["limits"]["stored_per_registration"] == 20
+
+    key = json.loads(hfctl("--app", "9", "-o", "json", "key", "create", "--role", "sender"))
+    assert key["id"] in hfctl("--app", "9", "key", "list")
+    sender = {"HOLDFAST_KEY_FILE": "/dev/stdin", "stdin": key["key"] + "\n"}
+    hfctl("--app", "9", "push", "send", "--to", "reg-1", "--data", "1", **sender)
+    hfctl("--app", "9", "client", "kick", "reg-1", status=REFUSED, **sender)
+    hfctl("--app", "9", "key", "revoke", key["id"])
+    hfctl("--app", "9", "push", "send", "--to", "reg-1", "--data", "1", status=REFUSED, **sender)
+
+    hfctl("app", "delete", "9", status=USAGE)  # not without --yes
+    hfctl("app", "delete", "9", "--yes")
+    hfctl("app", "show", "9", status=NOT_FOUND)
+
+
+def test_a_client_with_a_token_of_hfctl_is_pushed_to_shown_and_kicked(hfctl, cluster, app, tmp_path):
+    made = json.loads(hfctl("--app", "7", "-o", "json", "token-key", "create", "--id", "tk-new"))
+    secret = tmp_path / "token.secret"
+    secret.write_text(made["secret"])
+    keys = ["--registration", "reg-1", "--key-id", "tk-new", "--secret-file", str(secret)]
+    token = hfctl("token", "gen", *keys).strip()
+    assert "ok" in hfctl("token", "check", token, *keys)
+    hfctl("token", "check", token[:-4], *keys, status=REFUSED)
+
+    hfctl("client", "show", "reg-1", status=NOT_FOUND)
+    listener = subprocess.Popen(
+        [binary("sdk/c/hf-listen"), "--dispatcher", f"http://{cluster.dispatcher_address()}", "--app", "7",
+         "--registration", "reg-1", "--token", token, "--json"], stdout=subprocess.PIPE, text=True)
+    try:
+        while '"connected"' not in listener.stdout.readline():
+            assert listener.poll() is None
+        answer = json.loads(hfctl("-o", "json", "push", "send", "--to", "reg-1", "--data", '{"n": 1}',
+                                  "--wait", "acked", "--wait-timeout", "20s"))
+        assert answer["state"] == "acked"
+        assert json.loads(hfctl("-o", "json", "push", "status", answer["message_id"]))["counters"]["acked"] == 1
+        assert "room-1" in hfctl("client", "show", "reg-1")
+        assert "not_connected" in hfctl("client", "kick", "reg-1", "nobody", status=PARTIAL)
+        assert listener.wait(20) == 3
+    finally:
+        listener.kill()
+        listener.communicate()
+
+
+def test_what_is_waited_for_and_does_not_happen_has_an_exit_status_of_its_own(hfctl):
+    # The client's own --timeout does not cut the wait short.
+    shown = hfctl("--timeout", "500ms", "push", "send", "--to", "away", "--data", "@-", "--wait", "acked",
+                  "--wait-timeout", "1s", stdin="plain text", status=TIMEOUT)
+    assert "offline 1" in shown
+    assert len(hfctl("queue", "show", "away").splitlines()) == 2
+    hfctl("queue", "purge", "away", "--yes")
+    assert len(hfctl("queue", "show", "away").splitlines()) == 1
+
+
+def test_errors_say_what_is_wrong(hfctl):
+    assert "unknown command 'bogus'" in hfctl("bogus", status=USAGE)
+    assert "push send" in hfctl("help", "push")
+    assert "--wait-timeout" in hfctl("push", "send", "--help")
+    assert "--to and --data" in hfctl("push", "send", status=USAGE)
+    assert "which app" in hfctl("key", "list", status=USAGE, HOLDFAST_APP="")
+    assert "MESSAGE_UNKNOWN" in hfctl("push", "status", "bogus", status=NOT_FOUND)
+    assert "KEY_MALFORMED" in hfctl("status", status=REFUSED, HOLDFAST_KEY_FILE="/dev/null")
+    hfctl("status", status=UNREACHABLE, HOLDFAST_URL="http://127.0.0.1:1")
