@@ -60,7 +60,7 @@ int main(int argc, char **argv)
 {
 	static char buffer[1 << 16];
 	char answer[ANSWER] = { 0 };
-	struct yardstick y;
+	static struct yardstick y;
 	struct epoll_event events[EVENTS], event = { .events = EPOLLIN };
 	uint64_t answered = 0;
 	double cpu, start, end;

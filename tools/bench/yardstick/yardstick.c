@@ -47,6 +47,8 @@ void yardstick_parse(int argc, char **argv, struct yardstick *ret)
 		else
 			die(name);
 	}
+	if (ret->clients < 1 || ret->size < 1 || ret->size > 65536)
+		die("--clients and --size (1 to 65536)");
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
