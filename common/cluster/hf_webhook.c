@@ -82,8 +82,9 @@ void hf_webhook_secret_format(const struct hf_webhook_secret *secret,
 
 void hf_webhook_network_format(const struct hf_cidr *network, char ret[HF_CIDR_TEXT_MAX + 1])
 {
-	bool v4 = network->bits >= 96 && network->address[10] == 0xff &&
-		  network->address[11] == 0xff && network->address[0] == 0;
+	static const uint8_t v4_prefix[12] = { [10] = 0xff, [11] = 0xff };
+	bool v4 =
+		network->bits >= 96 && memcmp(network->address, v4_prefix, sizeof(v4_prefix)) == 0;
 	char text[INET6_ADDRSTRLEN] = "";
 
 	inet_ntop(v4 ? AF_INET : AF_INET6, network->address + (v4 ? 12 : 0), text, sizeof(text));

@@ -126,6 +126,7 @@ static int read_once(const char *file, bool ephemeral, char **ret, size_t *ret_l
 		     struct stat *ret_stat)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	char *value = NULL;
 	int err = 0;
 
 	if (fd < 0)
@@ -137,7 +138,7 @@ static int read_once(const char *file, bool ephemeral, char **ret, size_t *ret_l
 	else if (ret_stat->st_size > HF_KEEPER_VALUE_MAX)
 		err = -EMSGSIZE;
 	if (err == 0)
-		err = read_all(fd, (size_t)ret_stat->st_size, ret);
+		err = read_all(fd, (size_t)ret_stat->st_size, &value);
 
 	if (err == 0 && ephemeral) {
 		int held = hf_keeper_dir_is_held(fd);
@@ -147,13 +148,15 @@ static int read_once(const char *file, bool ephemeral, char **ret, size_t *ret_l
 			err = hf_keeper_dir_is_linked(fd, file) ? -ENOENT : -EAGAIN;
 		else if (held < 0)
 			err = held;
-		if (err != 0)
-			free(*ret);
 	}
-	if (err == 0)
-		*ret_len = (size_t)ret_stat->st_size;
 	close(fd);
-	return err;
+	if (err != 0) {
+		free(value);
+		return err;
+	}
+	*ret = value;
+	*ret_len = (size_t)ret_stat->st_size;
+	return 0;
 }
 
 int hf_keeper_dir_read(const char *file, bool ephemeral, char **ret, size_t *ret_len,

@@ -141,14 +141,16 @@ static int write_instance(struct hf_runtime *runtime)
 	return err;
 }
 
-static bool is_there(struct hf_runtime *runtime, const char *path)
+/* With that value, or with any if it is NULL. What can't be read now is taken for there. */
+static bool is_there(struct hf_runtime *runtime, const char *path, const char *value)
 {
 	char *text = NULL;
 	size_t len;
 	int err = hf_keeper_get(runtime->service.keeper, path, &text, &len);
+	bool there = err < 0 ? err != -ENOENT : value == NULL || strcmp(text, value) == 0;
 
 	free(text);
-	return err != -ENOENT;
+	return there;
 }
 
 /* Entries are removed by hand, or by whoever tidies up the folder. Without them nobody finds us,
@@ -161,7 +163,7 @@ static bool are_entries_there(struct hf_runtime *runtime)
 	snprintf(number, sizeof(number), "numbers/%" PRIu32, instance->number);
 	snprintf(record, sizeof(record), "instances/%s/%s", runtime->service.type->name,
 		 instance->id);
-	return is_there(runtime, number) && is_there(runtime, record);
+	return is_there(runtime, number, instance->id) && is_there(runtime, record, NULL);
 }
 
 /* Peers must not go on with an old view of us: an announcement that failed is tried until it holds.
@@ -195,6 +197,10 @@ static void on_announce_timer(struct hf_timer *timer, void *ctx)
 		HF_WARN("entries lost", "node=%s action=\"announce again\"",
 			runtime->service.instance.id);
 	err = hold_number(runtime, runtime->service.instance.number);
+	if (err == -EBUSY) { /* two that draw the same ids: one must go */
+		hf_service_fatal(&runtime->service, "another process has our node number");
+		return;
+	}
 	if (err < 0)
 		HF_ERROR("node number lost", "number=%" PRIu32 " err=%s",
 			 runtime->service.instance.number, strerror(-err));

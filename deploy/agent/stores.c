@@ -20,9 +20,11 @@
 
 /* Makes the data folder under another name first: one that is half made is never started from. Runs
  * as the process that becomes the server, so that stopping it stops the making too. "--force": the
- * host's name need not be resolvable, nobody logs in under it. */
+ * host's name need not be resolvable, nobody logs in under it. A folder of its own for temporary
+ * tables: two servers that start at once in one take each other's for theirs, and fail. */
 static const char mariadb_script[] =
-	"data=$1 new=$1.new.$$ install=$2 user=$3; shift 3\n"
+	"data=$1 new=$1.new.$$ install=$2 user=$3 TMPDIR=$1.tmp; shift 3\n"
+	"rm -rf \"$TMPDIR\" && mkdir -m 700 \"$TMPDIR\" && export TMPDIR || exit 1\n"
 	"if [ ! -d \"$data\" ]; then\n"
 	"	rm -rf \"$data\".new.* &&\n"
 	"	\"$install\" --no-defaults --datadir=\"$new\" --skip-test-db --force \\\n"

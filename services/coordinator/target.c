@@ -99,12 +99,12 @@ static void schedule(struct target *target)
 	hf_task_schedule(target->targets->loop, &target->run_task);
 }
 
-/* Somebody's request has ended: who waited for that may go on. */
+/* When there is room for a request, who waited for that may go on. */
 static void feed_starved(struct targets *targets)
 {
 	struct target *target = TAILQ_FIRST(&targets->starved);
 
-	if (target == NULL)
+	if (target == NULL || targets->in_flight >= targets->limits.in_flight)
 		return;
 	TAILQ_REMOVE(&targets->starved, target, link);
 	target->starved = false;
@@ -171,8 +171,10 @@ static void run(void *ctx)
 	struct target *target = ctx;
 	struct targets *targets = target->targets;
 
-	if (!renew(target))
-		return; /* runs again when the last request has ended; else the waits end it */
+	if (!renew(target)) { /* runs again when the last request has ended */
+		feed_starved(targets);
+		return;
+	}
 	while (!TAILQ_EMPTY(&target->ready) &&
 	       target->in_flight_count < target->webhook.max_in_flight) {
 		if (targets->in_flight >= targets->limits.in_flight) {
@@ -183,6 +185,8 @@ static void run(void *ctx)
 		}
 		start(target, TAILQ_FIRST(&target->ready));
 	}
+	/* What this one had no use for is the next one's: what it waited for may have timed out. */
+	feed_starved(targets);
 	if (target->in_flight_count == 0 && target->waiting == 0)
 		hf_loop_arm(targets->loop, &target->idle_timer, targets->limits.idle_ms);
 }

@@ -1,35 +1,15 @@
 #define HF_LOG_MODULE "saver"
-#include "refill.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "hf_hash.h"
 #include "hf_log.h"
-#include "marker.h"
-#include "saver.h"
+#include "refill_internal.h"
 #include "sweep.h"
 
-#define POLL_MS    200
-#define RETRY_MS   1000
-#define WATCH_MS   5000
-#define LEASE_TEXT "10000" /* milliseconds; renewed with every page */
-#define PAGE_ROWS  200u
-#define SLICE      500u
-
-enum phase {
-	PHASE_DOWN,
-	PHASE_LOOK,    /* what does hf:store say? */
-	PHASE_EMPTY,   /* no hf:store: waiting for what a refill needs */
-	PHASE_LEASE,   /* trying to become the one who refills */
-	PHASE_WAIT,    /* another saver refills */
-	PHASE_COPY,    /* copying rows of the database */
-	PHASE_MARK,    /* writing hf:store */
-	PHASE_RESTORE, /* putting back the rows that only we have */
-	PHASE_SERVE,
-	PHASE_REFUSED, /* this Redis is not ours */
-};
+#define WATCH_MS 5000
+#define SLICE    500u
 
 static const char *const reasons[] = {
 	[PHASE_DOWN] = "redis is not connected",
@@ -44,59 +24,26 @@ static const char *const reasons[] = {
 	[PHASE_REFUSED] = "redis belongs to another store, or to another place in redis.nodes",
 };
 
-struct refill_node {
-	struct saver_refill *refill;
-	unsigned number;
-	enum phase phase;
-	struct hf_timer timer;
-	struct saver_marker marker; /* as found or as written */
-	uint64_t known_token;       /* of the content that held our rows when it was served last */
-	bool querying;              /* a statement is under way, perhaps of an earlier try */
-	uint32_t tries;             /* counts looks: a statement of an older one is ignored */
-	uint32_t query_try;
-	uint64_t deletes_before; /* asked for when the connection came: these go first */
-	/* While copying or restoring. */
-	uint32_t pending;
-	bool failed, last_page;
-	uint64_t copied;
-	uint32_t pos;
-	bool has_last;
-	uint64_t last_id;
-	struct saver_name last;
-};
-
-struct saver_refill {
-	struct saver *saver;
-	uint64_t store_id; /* 0: not known yet */
-	bool asking;
-	char lease[17];
-	uint64_t *refilled, *restored;
-	struct refill_node nodes[SAVER_REDIS_NODES_MAX];
-};
-
-static const struct hf_bytes store_key = { (const uint8_t *)"hf:store", 8 };
-static const struct hf_bytes lease_key = { (const uint8_t *)"hf:refill", 9 };
-
-static void set_phase(struct refill_node *node, enum phase phase, uint64_t timer_ms)
+void saver_refill_set_phase(struct refill_node *node, enum refill_phase phase, uint64_t timer_ms)
 {
 	node->phase = phase;
 	hf_loop_arm(node->refill->saver->service->loop, &node->timer, timer_ms);
 }
 
 /* Begin anew with a look; unless the connection is gone, which begins anew by itself. */
-static void retry(struct refill_node *node)
+void saver_refill_retry(struct refill_node *node)
 {
 	if (node->phase != PHASE_DOWN)
-		set_phase(node, PHASE_LOOK, RETRY_MS);
+		saver_refill_set_phase(node, PHASE_LOOK, REFILL_RETRY_MS);
 }
 
-static bool ask(struct refill_node *node, const struct hf_bytes *words, size_t count,
-		saver_redis_cb cb)
+bool saver_refill_ask(struct refill_node *node, const struct hf_bytes *words, size_t count,
+		      saver_redis_cb cb)
 {
 	if (saver_redis_send_early(node->refill->saver->redis, node->number, SAVER_OP_REFILL, words,
 				   count, cb, node) == SAVER_OK)
 		return true;
-	retry(node);
+	saver_refill_retry(node);
 	return false;
 }
 
@@ -113,7 +60,7 @@ static void on_store_id(const struct saver_outcome *outcome, void *ctx)
 	refill->store_id = strtoull(row[0], NULL, 10);
 	for (unsigned i = 0; i < SAVER_REDIS_NODES_MAX; i++) {
 		if (refill->nodes[i].phase == PHASE_EMPTY) /* it waits for this */
-			set_phase(&refill->nodes[i], PHASE_EMPTY, 0);
+			saver_refill_set_phase(&refill->nodes[i], PHASE_EMPTY, 0);
 	}
 	HF_INFO("store", "id=%016llx", (unsigned long long)refill->store_id);
 }
@@ -132,7 +79,7 @@ static void on_store_made(const struct saver_outcome *outcome, void *ctx)
 }
 
 /* Whoever comes first draws the id. */
-static void ask_store_id(struct saver_refill *refill)
+void saver_refill_ask_store_id(struct saver_refill *refill)
 {
 	struct hf_buffer sql = { 0 };
 	uint64_t id;
@@ -156,7 +103,7 @@ static void serve(struct refill_node *node)
 
 	node->known_token = node->marker.token;
 	saver_redis_serve(saver->redis, node->number);
-	set_phase(node, PHASE_SERVE, WATCH_MS);
+	saver_refill_set_phase(node, PHASE_SERVE, WATCH_MS);
 	HF_INFO("redis_serves", "node=%u token=%016llx", node->number,
 		(unsigned long long)node->marker.token);
 	saver_write_behind_on_serving(saver->wb, node->number);
@@ -175,15 +122,15 @@ static void on_put_back(const redisReply *reply, enum saver_error error, void *c
 	if (--node->pending > 0 || node->phase == PHASE_DOWN)
 		return;
 	if (node->failed)
-		retry(node);
+		saver_refill_retry(node);
 	else
 		put_back(node);
 }
 
 /* HSETNX: what is there already stays as it is. */
-static bool put_message(struct refill_node *node, const struct saver_name *name, uint64_t id,
-			uint8_t class, uint64_t expires_ms, struct hf_bytes frame,
-			saver_redis_cb cb)
+bool saver_refill_put_message(struct refill_node *node, const struct saver_name *name, uint64_t id,
+			      uint8_t class, uint64_t expires_ms, struct hf_bytes frame,
+			      saver_redis_cb cb)
 {
 	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
 	uint8_t value[SAVER_VALUE_HEADER + SAVER_FRAME_MAX];
@@ -226,8 +173,10 @@ static void put_back(struct refill_node *node)
 		if (row->forgotten || row->expires_ms <= now ||
 		    saver_node_of(saver, &row->name) != node->number)
 			continue;
-		if (!put_message(node, &row->name, row->message_id, row->class, row->expires_ms,
-				 hf_bytes_of(row->frame->data, row->frame->len), on_put_back)) {
+		if (!saver_refill_put_message(node, &row->name, row->message_id, row->class,
+					      row->expires_ms,
+					      hf_bytes_of(row->frame->data, row->frame->len),
+					      on_put_back)) {
 			node->failed = true;
 			break;
 		}
@@ -235,15 +184,14 @@ static void put_back(struct refill_node *node)
 	if (node->pending > 0)
 		return;
 	if (node->failed)
-		retry(node);
+		saver_refill_retry(node);
 	else if (node->pos >= hf_slab_end(&rows->slab))
 		serve(node);
-	else
-		set_phase(node, PHASE_RESTORE,
-			  1); /* many rows of other nodes: not all in one turn */
+	else /* many rows of other nodes: not all in one turn */
+		saver_refill_set_phase(node, PHASE_RESTORE, 1);
 }
 
-static void restore(struct refill_node *node)
+void saver_refill_restore(struct refill_node *node)
 {
 	const struct saver *saver = node->refill->saver;
 
@@ -261,213 +209,6 @@ static void restore(struct refill_node *node)
 	put_back(node);
 }
 
-/* --- Copying from the database --- */
-
-static void copy_page(struct refill_node *node);
-
-static void on_marked(const redisReply *reply, enum saver_error error, void *ctx)
-{
-	struct refill_node *node = ctx;
-	struct hf_bytes words[2] = { HF_BYTES_LITERAL("DEL"), lease_key };
-
-	if (node->phase != PHASE_MARK)
-		return;
-	if (error != SAVER_OK) {
-		retry(node);
-		return;
-	}
-	HF_INFO("refilled", "node=%u rows=%llu", node->number, (unsigned long long)node->copied);
-	/* The lease lapses by itself if this does not get through. */
-	(void)!saver_redis_send_early(node->refill->saver->redis, node->number, SAVER_OP_REFILL,
-				      words, 2, saver_redis_ignore, NULL);
-	restore(node);
-}
-
-static void mark(struct refill_node *node)
-{
-	char text[SAVER_MARKER_MAX];
-	struct hf_bytes words[3] = { HF_BYTES_LITERAL("SET"), store_key };
-
-	saver_marker_set(&node->marker, node->refill->saver, node->refill->store_id, node->number);
-	words[2] = hf_bytes_of(text, saver_marker_format(&node->marker, text));
-	set_phase(node, PHASE_MARK, RETRY_MS * 10);
-	ask(node, words, 3, on_marked);
-}
-
-static void page_copied(struct refill_node *node)
-{
-	if (node->failed)
-		retry(node);
-	else if (node->last_page)
-		mark(node);
-	else
-		copy_page(node);
-}
-
-static void on_copied(const redisReply *reply, enum saver_error error, void *ctx)
-{
-	struct refill_node *node = ctx;
-
-	node->failed |= error != SAVER_OK;
-	if (error == SAVER_OK && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0) {
-		node->copied++;
-		++*node->refill->refilled;
-	}
-	if (--node->pending == 0 && node->phase == PHASE_COPY)
-		page_copied(node);
-}
-
-static bool copy_row(struct refill_node *node, MYSQL_ROW row, const unsigned long *lengths)
-{
-	struct saver *saver = node->refill->saver;
-	uint64_t expires_ms = strtoull(row[4], NULL, 10);
-
-	node->last_id = strtoull(row[2], NULL, 10);
-	node->has_last = true;
-	if (!saver_name_set(&node->last, saver->service->salt, (uint32_t)strtoul(row[0], NULL, 10),
-			    row[1], lengths[1]) ||
-	    expires_ms <= hf_loop_wall_ms(saver->service->loop) ||
-	    saver_node_of(saver, &node->last) != node->number)
-		return true;
-	return put_message(node, &node->last, node->last_id, (uint8_t)strtoul(row[3], NULL, 10),
-			   expires_ms, hf_bytes_of(row[5], lengths[5]), on_copied);
-}
-
-static void on_page(const struct saver_outcome *outcome, void *ctx)
-{
-	struct refill_node *node = ctx;
-	unsigned rows = 0;
-	MYSQL_ROW row;
-
-	node->querying = false;
-	if (node->query_try != node->tries || node->phase != PHASE_COPY)
-		return; /* the node was lost meanwhile */
-	if (outcome->error != 0 || outcome->result == NULL) {
-		retry(node);
-		return;
-	}
-	node->pending = 0;
-	node->failed = false;
-	while ((row = mysql_fetch_row(outcome->result)) != NULL) {
-		rows++;
-		if (!copy_row(node, row, mysql_fetch_lengths(outcome->result))) {
-			node->failed = true;
-			break;
-		}
-	}
-	node->last_page = rows < PAGE_ROWS;
-	if (node->pending == 0)
-		page_copied(node);
-}
-
-/* The rows after the last one, in the order of the primary key. */
-static int page_statement(const struct refill_node *node, struct hf_buffer *sql)
-{
-	const struct saver_name *last = &node->last;
-	int err = hf_buffer_printf(sql, "SELECT app, registration, message_id, class, expires_at,"
-					" frame FROM messages");
-
-	if (err == 0 && node->has_last) {
-		err = hf_buffer_printf(sql, " WHERE app > %u OR (app = %u AND registration > ",
-				       last->app, last->app);
-		if (err == 0)
-			err = saver_sql_hex(sql, last->bytes, last->len);
-		if (err == 0)
-			err = hf_buffer_printf(sql,
-					       ") OR (app = %u AND registration = ", last->app);
-		if (err == 0)
-			err = saver_sql_hex(sql, last->bytes, last->len);
-		if (err == 0)
-			err = hf_buffer_printf(sql, " AND message_id > %llu)",
-					       (unsigned long long)node->last_id);
-	}
-	if (err == 0)
-		err = hf_buffer_printf(sql, " ORDER BY app, registration, message_id LIMIT %u",
-				       PAGE_ROWS);
-	return err;
-}
-
-static void on_renewed(const redisReply *reply, enum saver_error error, void *ctx)
-{
-	struct refill_node *node = ctx;
-	struct hf_buffer sql = { 0 };
-
-	if (node->phase != PHASE_COPY)
-		return;
-	if (error == SAVER_OK && page_statement(node, &sql) == 0 &&
-	    saver_database_run(node->refill->saver->database, SAVER_LINK_BACKGROUND, &sql, on_page,
-			       node) == 0) {
-		node->querying = true;
-		node->query_try = node->tries;
-	} else {
-		retry(node);
-	}
-	hf_buffer_deinit(&sql);
-}
-
-/* Still ours? Who was paused for longer than the lease leaves the work to who took over. */
-static void on_lease_read(const redisReply *reply, enum saver_error error, void *ctx)
-{
-	struct refill_node *node = ctx;
-
-	if (node->phase == PHASE_COPY && error == SAVER_OK &&
-	    (reply->type != REDIS_REPLY_STRING || strcmp(reply->str, node->refill->lease) != 0))
-		set_phase(node, PHASE_WAIT, POLL_MS);
-}
-
-static void copy_page(struct refill_node *node)
-{
-	struct hf_bytes get[2] = { HF_BYTES_LITERAL("GET"), lease_key };
-	struct hf_bytes renew[3] = { HF_BYTES_LITERAL("PEXPIRE"), lease_key,
-				     HF_BYTES_LITERAL(LEASE_TEXT) };
-
-	hf_wheel_disarm(&node->timer);
-	if (ask(node, get, 2, on_lease_read))
-		ask(node, renew, 3, on_renewed);
-}
-
-static void on_leased(const redisReply *reply, enum saver_error error, void *ctx)
-{
-	struct refill_node *node = ctx;
-
-	if (node->phase != PHASE_LEASE)
-		return;
-	if (error != SAVER_OK) {
-		retry(node);
-	} else if (reply->type != REDIS_REPLY_STATUS) {
-		set_phase(node, PHASE_WAIT, POLL_MS);
-	} else {
-		HF_WARN("refill_begins", "node=%u", node->number);
-		node->phase = PHASE_COPY;
-		node->copied = 0;
-		node->has_last = false;
-		copy_page(node);
-	}
-}
-
-/* The node is empty. Our deletes first: what was acked shall not come back. Those of other nodes go
- * on being asked for meanwhile, and are not waited for. */
-static void try_lease(struct refill_node *node)
-{
-	struct saver_refill *refill = node->refill;
-	struct hf_bytes words[6] = { HF_BYTES_LITERAL("SET"),
-				     lease_key,
-				     hf_bytes_of_string(refill->lease),
-				     HF_BYTES_LITERAL("NX"),
-				     HF_BYTES_LITERAL("PX"),
-				     HF_BYTES_LITERAL(LEASE_TEXT) };
-
-	ask_store_id(refill);
-	if (refill->store_id == 0 || node->querying ||
-	    !saver_database_up(refill->saver->database) ||
-	    saver_write_behind_deletes_done(refill->saver->wb) < node->deletes_before) {
-		set_phase(node, PHASE_EMPTY, POLL_MS);
-		return;
-	}
-	set_phase(node, PHASE_LEASE, RETRY_MS * 10);
-	ask(node, words, 6, on_leased);
-}
-
 /* --- Looking --- */
 
 static void on_look(const redisReply *reply, enum saver_error error, void *ctx)
@@ -479,17 +220,17 @@ static void on_look(const redisReply *reply, enum saver_error error, void *ctx)
 	if (node->phase != PHASE_LOOK)
 		return;
 	if (error != SAVER_OK) {
-		retry(node);
+		saver_refill_retry(node);
 	} else if (reply->type == REDIS_REPLY_NIL) {
-		try_lease(node);
+		saver_refill_begin_copy(node);
 	} else if (!saver_marker_parse(&found, saver_reply_bytes(reply)) ||
 		   !saver_marker_fits(&found, refill->saver, refill->store_id, node->number)) {
 		HF_ERROR("redis_refused", "node=%u marker=%s why=%s", node->number,
 			 hf_log_quote(reply->str, reply->len), "\"of another store or place\"");
-		set_phase(node, PHASE_REFUSED, RETRY_MS * 5);
+		saver_refill_set_phase(node, PHASE_REFUSED, REFILL_RETRY_MS * 5);
 	} else {
 		node->marker = found;
-		restore(node);
+		saver_refill_restore(node);
 	}
 }
 
@@ -498,9 +239,9 @@ static void look(struct refill_node *node)
 	struct hf_bytes words[2] = { HF_BYTES_LITERAL("GET"), store_key };
 
 	node->tries++;
-	ask_store_id(node->refill);
-	set_phase(node, PHASE_LOOK, RETRY_MS * 10);
-	ask(node, words, 2, on_look);
+	saver_refill_ask_store_id(node->refill);
+	saver_refill_set_phase(node, PHASE_LOOK, REFILL_RETRY_MS * 10);
+	saver_refill_ask(node, words, 2, on_look);
 }
 
 /* While serving: is it still the same content? FLUSHALL and a swapped disk need no lost connection.
@@ -527,9 +268,9 @@ static void watch(struct refill_node *node)
 {
 	struct hf_bytes words[2] = { HF_BYTES_LITERAL("GET"), store_key };
 
-	ask_store_id(node->refill);
+	saver_refill_ask_store_id(node->refill);
 	saver_health_check(node->refill->saver->health, node->number);
-	set_phase(node, PHASE_SERVE, WATCH_MS);
+	saver_refill_set_phase(node, PHASE_SERVE, WATCH_MS);
 	(void)!saver_redis_send_early(node->refill->saver->redis, node->number, SAVER_OP_CHECK,
 				      words, 2, on_watch, node);
 }

@@ -116,8 +116,9 @@ static inline int get_error(struct hf_keeper *keeper, const char *path)
 	size_t len;
 	int err = hf_keeper_get(keeper, path, &value, &len);
 
-	if (err == 0)
-		free(value);
+	if (err != 0)
+		assert_null(value);
+	free(value);
 	return err;
 }
 

@@ -402,6 +402,45 @@ static void test_a_node_id_belongs_to_one_process(void **state)
 	assert_int_equal(exit_status(second), 0);
 }
 
+/* A copy of the file that the process holds: the same text, and no lock. */
+static void put_back_unheld(const struct fixture *f, const char *path)
+{
+	char file[192], text[4096];
+	FILE *stream;
+	size_t len;
+
+	snprintf(file, sizeof(file), "%s/tree/%s", f->folder, path);
+	stream = fopen(file, "r");
+	assert_non_null(stream);
+	len = fread(text, 1, sizeof(text), stream);
+	fclose(stream);
+	assert_int_equal(unlink(file), 0);
+	stream = fopen(file, "w");
+	assert_non_null(stream);
+	assert_int_equal(fwrite(text, 1, len, stream), len);
+	assert_int_equal(fclose(stream), 0);
+}
+
+static void test_lost_entries_come_back_but_a_lost_number_is_the_end(void **state)
+{
+	struct fixture *f = *state;
+	char number[64], file[192];
+	pid_t pid;
+
+	write_config(f, "");
+	pid = spawn(f, "--node-id", "tiny-1", NULL);
+	wait_until_serving(f);
+	put_back_unheld(f, "instances/tiny/tiny-1");
+	WAIT_UNTIL(f, f->count == 0);
+	WAIT_UNTIL(f, f->count == 1); /* at its next look */
+
+	snprintf(number, sizeof(number), "numbers/%u", f->instances[0].number);
+	snprintf(file, sizeof(file), "%s/tree/%s", f->folder, number);
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(hf_keeper_hold(f->keeper, number, "thief", 5), 0);
+	assert_int_equal(exit_status(pid), 3);
+}
+
 static void test_processes_share_the_salt_and_no_number(void **state)
 {
 	struct fixture *f = *state;
@@ -475,6 +514,7 @@ int main(void)
 		TEST(test_a_drain_ends_at_its_timeout),
 		TEST(test_a_second_term_ends_the_drain),
 		TEST(test_a_node_id_belongs_to_one_process),
+		TEST(test_lost_entries_come_back_but_a_lost_number_is_the_end),
 		TEST(test_processes_share_the_salt_and_no_number),
 		TEST(test_the_log_level_can_be_put),
 		TEST(test_exit_statuses_tell_what_went_wrong),

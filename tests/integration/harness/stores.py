@@ -106,10 +106,13 @@ class MariaDB(Store):
     def __init__(self, folder):
         super().__init__(folder, "mariadb")
         self.data = os.path.join(folder, "data")
+        # Two servers that start at once in one folder take each other's temporary tables for theirs.
+        self.temporary = os.path.join(folder, "tmp")
+        os.makedirs(self.temporary, exist_ok=True)
 
     def command(self):
         command = ["mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}",
-                   "--skip-networking", "--skip-name-resolve", f"--pid-file={self.folder}/mariadb.pid",
+                   f"--tmpdir={self.temporary}", "--skip-networking", "--skip-name-resolve", f"--pid-file={self.folder}/mariadb.pid",
                    "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M",
                    "--innodb-flush-log-at-trx-commit=1", "--max-connections=200",
                    "--performance-schema=OFF"]
@@ -117,6 +120,7 @@ class MariaDB(Store):
 
     def install(self):
         command = ["mariadb-install-db", "--no-defaults", f"--datadir={self.data}",
+                   f"--tmpdir={self.temporary}",
                    "--auth-root-authentication-method=normal", "--skip-test-db", "--force"]
         if _is_root():
             command.append("--user=root")
