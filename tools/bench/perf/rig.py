@@ -96,8 +96,10 @@ class Rig:
         try:
             self.cluster.stop()
         finally:
-            self.stores.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            try:
+                self.stores.close()
+            finally:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, settings=None, **counts):
         chosen = {role: dict(QUIET) for role in ("register", "saver", "coordinator", "room", "center",

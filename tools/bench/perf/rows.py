@@ -97,14 +97,19 @@ class Rooms:
     def __init__(self, count, settings=None):
         self.ours, self.others = rig.cpus()
         self.bed = Rig()
-        room = {"tcp__congestion": CONGESTION}
-        room.update(settings or {})
+        self.count = count
+        try:
+            self._start({"tcp__congestion": CONGESTION, **(settings or {})})
+        except BaseException:
+            self.bed.__exit__()
+            raise
+
+    def _start(self, room):
         self.bed.start({"room": room})
         self.bed.pin_all(self.others)
         self.bed.pin("room", self.ours)
-        self.count = count
         self.stats_file = os.path.join(self.bed.folder, "clients.stats")
-        self.clients = self.bed.clients("recv", count, cpu=self.others, connrate=4000, stats_file=self.stats_file)
+        self.clients = self.bed.clients("recv", self.count, cpu=self.others, connrate=4000, stats_file=self.stats_file)
         self.room = self.bed.cluster.room
 
     def __enter__(self):
