@@ -64,10 +64,28 @@ static enum reject_reason reason_of(enum ip_verdict verdict)
 	}
 }
 
+/* May one more connection come? A tenth of a second's worth may come at once. The bucket counts in
+ * ticks of 1/16 ms, too coarse for tens of thousands a second one by one: those are paid for in
+ * lots of 1 ms. */
+static bool accept_rate_allows(struct room *room)
+{
+	uint64_t per_second = room->config->limits.accept_rate, lot = per_second / 1000 + 1;
+
+	if (room->accept_credit == 0) {
+		if (!rate_take(&room->accept_bucket, rate_ticks(room_age_ms(room)),
+			       rate_cost(lot, per_second),
+			       rate_cost(per_second / 10 + lot, per_second)))
+			return false;
+		room->accept_credit = (uint32_t)lot;
+	}
+	room->accept_credit--;
+	return true;
+}
+
 static void admit(struct listener *listener, int fd, const struct sockaddr_storage *peer)
 {
 	struct room *room = listener->room;
-	uint64_t per_second = room->config->limits.accept_rate, now_ms = hf_loop_now_ms(room->loop);
+	uint64_t now_ms = hf_loop_now_ms(room->loop);
 	enum ip_verdict verdict;
 	hf_handle ip;
 
@@ -75,17 +93,17 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
 		refuse(listener, fd, REJECT_CONNECTIONS, HF_CLOSE_CONNECTION_LIMIT);
 		return;
 	}
-	/* A tenth of a second's worth may come at once. */
-	if (!rate_take(&room->accept_bucket, rate_ticks(room_age_ms(room)),
-		       rate_cost(1, per_second), rate_cost(per_second / 10 + 1, per_second))) {
-		refuse(listener, fd, REJECT_ACCEPT_RATE, HF_CLOSE_OVERLOADED);
-		return;
-	}
+	/* The address comes first: what one sends in excess is not taken from the others' share. */
 	verdict = ip_opened(&room->ips, &room->config->ip_limits, peer, now_ms, &ip);
 	if (verdict != IP_OK) {
 		refuse(listener, fd, reason_of(verdict),
 		       verdict == IP_CONNECTIONS ? HF_CLOSE_CONNECTION_LIMIT
 						 : HF_CLOSE_RATE_LIMITED);
+		return;
+	}
+	if (!accept_rate_allows(room)) {
+		ip_closed(&room->ips, ip, now_ms);
+		refuse(listener, fd, REJECT_ACCEPT_RATE, HF_CLOSE_OVERLOADED);
 		return;
 	}
 	if (connection_new(room, fd, ip, listener->index) < 0) {

@@ -85,7 +85,8 @@ struct room {
 	struct listener *listeners;
 	size_t listener_count;
 	rate accept_bucket, log_bucket;
-	int spare_fd; /* given up to refuse a connection when descriptors run out */
+	uint32_t accept_credit; /* connections paid for and not yet taken; see listener.c */
+	int spare_fd;           /* given up to refuse a connection when descriptors run out */
 
 	int epoll_fd; /* the clients' own set */
 	struct event *epoll_event;

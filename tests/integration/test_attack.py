@@ -209,3 +209,22 @@ def test_a_slow_reader_of_a_backlog_is_not_cut_for_redeliveries(new_cluster):
         push = slow.next_push()
         slow.ack(push)
         seen.add(push.id)
+
+
+def test_one_address_can_not_use_up_the_accepts_of_all(new_cluster):
+    app = new_cluster.add_app(7)
+    new_cluster.start(settings={"room": {"limits__accept_rate": "50",
+                                         "limits__per_ip_accept_rate": "2",
+                                         "limits__per_ip_exempt": "192.0.2.0/24"}})
+    host, port = new_cluster.room_address().rsplit(":", 1)
+    flood = [socket.create_connection((host, int(port)), source_address=("127.0.0.2", 0))
+             for _ in range(100)]
+    for link in flood:
+        link.sendall(b"\x08")
+    phone = new_cluster.phone()
+    phone.login((app, "reg-1"))
+    rejected = "holdfast_room_connections_rejected_total"
+    assert new_cluster.room.metric(rejected, reason="per_ip_accept_rate") > 50
+    assert new_cluster.room.metric(rejected, reason="accept_rate") == 0
+    for link in flood:
+        link.close()
