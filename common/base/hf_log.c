@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ static struct {
 	enum hf_log_level level;
 	enum hf_log_format format;
 	uint32_t suppressed; /* lines a throttle held back before the one that is about to come */
+	uint32_t lost;       /* lines that could not be written since the last one that could */
 	char node[HF_NODE_ID_MAX + 1];
 	char file[PATH_MAX]; /* "": stderr */
 } logger = { .fd = STDERR_FILENO, .level = HF_LOG_INFO, .format = HF_LOG_TEXT, .node = "-" };
@@ -355,23 +357,49 @@ static size_t format_text(char *line, const char *ts, enum hf_log_level level, c
 	return (size_t)(w.pos - (uint8_t *)line);
 }
 
+/* Whoever reads our log through a pipe, a terminal or a socket may stall: that must not stall us. A
+ * line is shorter than PIPE_BUF, so one that may be written is written at once. */
+static bool can_write(void)
+{
+	struct pollfd out = { .fd = logger.fd, .events = POLLOUT };
+
+	return poll(&out, 1, 0) != 0;
+}
+
+/* "suppressed=3 lost=7 ", as far as there is something to tell. */
+static size_t put_counts(char *fields, size_t size)
+{
+	int used = 0;
+
+	fields[0] = '\0';
+	if (logger.suppressed > 0)
+		used = snprintf(fields, size, "suppressed=%u ", logger.suppressed);
+	if (logger.lost > 0)
+		used += snprintf(fields + used, size - (size_t)used, "lost=%u ", logger.lost);
+	logger.suppressed = logger.lost = 0;
+	return (size_t)used;
+}
+
 void hf_log_write(enum hf_log_level level, const char *module, const char *event, const char *fmt,
 		  ...)
 {
 	char line[LINE_MAX_LEN], fields[LINE_MAX_LEN], ts[HF_CLOCK_TEXT_SIZE];
-	int used = 0;
 	va_list args;
-	size_t len;
+	size_t used, len;
 	ssize_t n;
 
-	if (logger.suppressed > 0)
-		used = snprintf(fields, sizeof(fields), "suppressed=%u%s", logger.suppressed,
-				fmt[0] == '\0' ? "" : " ");
-	logger.suppressed = 0;
+	if (!can_write()) {
+		logger.suppressed = 0;
+		logger.lost++;
+		return;
+	}
+	used = put_counts(fields, sizeof(fields));
 	va_start(args, fmt);
-	if (vsnprintf(fields + used, sizeof(fields) - (size_t)used, fmt, args) < 0)
+	if (vsnprintf(fields + used, sizeof(fields) - used, fmt, args) < 0)
 		fields[used] = '\0';
 	va_end(args);
+	if (used > 0 && fields[used] == '\0')
+		fields[used - 1] = '\0';
 
 	hf_clock_format(hf_clock_wall_ms(), ts);
 	if (logger.format == HF_LOG_JSON)

@@ -11,7 +11,9 @@
  *
  * The module is the macro HF_LOG_MODULE, defined before the include (default: "common"). A value
  * that may hold spaces, quotes or bytes of a client goes through hf_log_quote(). Lines over 2 KiB
- * are cut (JSON stays well-formed and says "cut"). One write(2) a line. */
+ * are cut (JSON stays well-formed and says "cut"). One write(2) a line. A reader that stalls (a
+ *pipe, a terminal) does not stall the process: lines are left out then, and the next one says
+ *lost=N. */
 #ifndef HF_LOG_H
 #define HF_LOG_H
 

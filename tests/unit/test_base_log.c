@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define HF_LOG_MODULE "test"
@@ -316,6 +317,34 @@ static void test_a_file_that_cannot_be_opened_leaves_the_log_as_it_was(void **st
 	assert_string_equal(logged(), "info room-1 test still i=1\n");
 }
 
+static void test_a_reader_that_stalls_costs_lines_and_not_time(void **state)
+{
+	char folder[] = "/tmp/test_base_log_fifo.XXXXXX", fifo[64], text[65536];
+	struct hf_log_options options = { .level = HF_LOG_INFO, .file = fifo };
+	ssize_t n;
+	int fd;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(fifo, sizeof(fifo), "%s/log", folder);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	fd = open(fifo, O_RDONLY | O_NONBLOCK);
+	assert_int_equal(hf_log_setup(&options), 0);
+	for (int i = 0; i < 2000; i++)
+		HF_INFO("much", "text=%0200d", i); /* three times what the pipe holds */
+	while (read(fd, text, sizeof(text)) > 0)
+		;
+	HF_INFO("again", "n=%d", 1);
+	n = read(fd, text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "again lost=1"));
+	assert_non_null(strstr(text, " n=1\n"));
+	as_text(NULL);
+	close(fd);
+	unlink(fifo);
+	rmdir(folder);
+}
+
 static int make_file(void **state)
 {
 	int fd = mkstemp(path);
@@ -350,6 +379,7 @@ int main(void)
 		cmocka_unit_test_setup(test_reopening_follows_a_rotation, as_text),
 		cmocka_unit_test_setup(test_a_file_that_cannot_be_opened_leaves_the_log_as_it_was,
 				       as_text),
+		cmocka_unit_test(test_a_reader_that_stalls_costs_lines_and_not_time),
 	};
 
 	return cmocka_run_group_tests(tests, make_file, remove_file);
