@@ -195,17 +195,17 @@ def test_garbage_inside_tls_ends_that_connection_only(secure, certificate):  # n
 def test_a_slow_reader_of_a_backlog_is_not_cut_for_redeliveries(new_cluster):
     app = new_cluster.add_app(7, payload="64KiB")
     new_cluster.start(settings={"saver": {"redelivery__after": "100ms"},
-                                "room": {"limits__send_queue": "128KiB"}})
-    for _ in range(12):
+                                "room": {"limits__send_queue": "64KiB"}})
+    for _ in range(6):
         assert app.send("x" * 60000, "slow").status == 202
     slow = new_cluster.phone()
-    slow.link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
     slow.login((app, "slow"))
     wait_until(lambda: new_cluster.saver.metric("holdfast_saver_redeliveries_total",
                                                 result="deferred") > 0)
     slow.link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     seen = set()
-    while len(seen) < 12:
+    while len(seen) < 6:
         push = slow.next_push()
         slow.ack(push)
         seen.add(push.id)
