@@ -61,6 +61,11 @@ bool hf_cidr_has(const struct hf_cidr *network, const uint8_t address[16])
 	return mask == 0 || (network->address[whole] & mask) == (address[whole] & mask);
 }
 
+bool hf_cidr_is_ipv4(const uint8_t address[16])
+{
+	return memcmp(address, v4_prefix, sizeof(v4_prefix)) == 0;
+}
+
 static bool v4_is_public(const uint8_t a[4])
 {
 	static const struct {
@@ -90,8 +95,7 @@ bool hf_cidr_is_public(const uint8_t address[16])
 {
 	static const uint8_t nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
 
-	if (memcmp(address, v4_prefix, sizeof(v4_prefix)) == 0 ||
-	    memcmp(address, nat64, sizeof(nat64)) == 0)
+	if (hf_cidr_is_ipv4(address) || memcmp(address, nat64, sizeof(nat64)) == 0)
 		return v4_is_public(address + 12);
 	if (address[0] == 0x20 && address[1] == 0x02) /* 6to4 */
 		return v4_is_public(address + 2);

@@ -19,6 +19,7 @@ HF_MUST_CHECK int hf_cidr_parse(const char *text, struct hf_cidr *ret);
 /* The address of an AF_INET or AF_INET6 socket; false for any other family. */
 bool hf_cidr_address(const struct sockaddr *address, uint8_t ret[16]);
 bool hf_cidr_has(const struct hf_cidr *network, const uint8_t address[16]);
+bool hf_cidr_is_ipv4(const uint8_t address[16]);
 
 /* May a stranger name this address and have us connect to it? False for loopback, private,
  * link-local, shared, multicast, documentation and other special networks (RFC 6890), whether

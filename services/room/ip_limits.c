@@ -1,12 +1,9 @@
 #include "ip_limits.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
 #include "hf_hash.h"
-#include "hf_text.h"
 
 #define FAILURE_MEMORY_MS 60000u
 
@@ -20,64 +17,10 @@ struct entry {
 	uint64_t penalty_until_ms;
 };
 
-static const uint8_t v4_prefix[12] = { [10] = 0xff, [11] = 0xff };
-
-/* False for what has no IP address (a Unix socket). */
-static bool address_of(const struct sockaddr_storage *peer, uint8_t ret[16])
-{
-	if (peer->ss_family == AF_INET) {
-		memcpy(ret, v4_prefix, sizeof(v4_prefix));
-		memcpy(ret + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
-		return true;
-	}
-	if (peer->ss_family == AF_INET6) {
-		memcpy(ret, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
-		return true;
-	}
-	return false;
-}
-
-int ip_network_parse(const char *text, struct ip_network *ret)
-{
-	size_t address_len = strcspn(text, "/");
-	char address[INET6_ADDRSTRLEN];
-	uint64_t bits, most = 128;
-
-	if (address_len >= sizeof(address))
-		return -EINVAL;
-	memcpy(address, text, address_len);
-	address[address_len] = '\0';
-	if (inet_pton(AF_INET, address, ret->address + 12) == 1) {
-		memcpy(ret->address, v4_prefix, sizeof(v4_prefix));
-		most = 32;
-	} else if (inet_pton(AF_INET6, address, ret->address) != 1) {
-		return -EINVAL;
-	}
-	bits = most;
-	if (text[address_len] == '/') {
-		const char *number = text + address_len + 1;
-
-		if (hf_text_parse_uint(number, strlen(number), &bits) < 0 || bits > most)
-			return -EINVAL;
-	}
-	ret->bits = (uint8_t)(bits + 128 - most);
-	return 0;
-}
-
-static bool network_has(const struct ip_network *network, const uint8_t address[16])
-{
-	size_t whole = network->bits / 8;
-	uint8_t mask = (uint8_t)(0xff00 >> network->bits % 8);
-
-	if (memcmp(network->address, address, whole) != 0)
-		return false;
-	return mask == 0 || (network->address[whole] & mask) == (address[whole] & mask);
-}
-
 static bool is_exempt(const struct ip_limits *limits, const uint8_t address[16])
 {
 	for (size_t i = 0; i < limits->exempt_count; i++) {
-		if (network_has(&limits->exempt[i], address))
+		if (hf_cidr_has(&limits->exempt[i], address))
 			return true;
 	}
 	return false;
@@ -145,9 +88,9 @@ enum ip_verdict ip_opened(struct ip_table *table, const struct ip_limits *limits
 	uint8_t key[16];
 
 	*ret_handle = 0;
-	if (!address_of(peer, key) || is_exempt(limits, key))
+	if (!hf_cidr_address((const struct sockaddr *)peer, key) || is_exempt(limits, key))
 		return IP_OK;
-	if (memcmp(key, v4_prefix, sizeof(v4_prefix)) != 0)
+	if (!hf_cidr_is_ipv4(key))
 		memset(key + 8, 0, 8);
 	entry = find_or_add(table, key, now_ms);
 	if (entry == NULL)

@@ -9,23 +9,19 @@
 
 #include <sys/socket.h>
 
+#include "hf_cidr.h"
 #include "hf_slab.h"
 #include "hf_table.h"
 #include "rate.h"
 
 #define IP_NETWORKS_MAX 32
 
-struct ip_network {
-	uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
-	uint8_t bits;
-};
-
 struct ip_limits {
 	uint64_t connections; /* at once; 0: no limit, for this and the others */
 	uint64_t accept_per_second;
 	uint64_t failed_per_minute; /* logins */
 	uint64_t penalty_ms;
-	struct ip_network exempt[IP_NETWORKS_MAX];
+	struct hf_cidr exempt[IP_NETWORKS_MAX];
 	size_t exempt_count;
 };
 
@@ -36,9 +32,6 @@ struct ip_table {
 	struct hf_slab entries;
 	uint32_t sweep_pos;
 };
-
-/* "10.0.0.0/8", "::1/128", or an address alone. 0 or -EINVAL. */
-HF_MUST_CHECK int ip_network_parse(const char *text, struct ip_network *ret);
 
 HF_MUST_CHECK int ip_table_init(struct ip_table *table, uint32_t limit); /* 0 or -ENOMEM */
 void ip_table_deinit(struct ip_table *table);

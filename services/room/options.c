@@ -147,7 +147,7 @@ int room_config_check(void *ret, char error[HF_CONFIG_ERROR_SIZE])
 	limits->penalty_ms = config->limits.per_ip_penalty_ms;
 	limits->exempt_count = exempt->count;
 	for (size_t i = 0; i < exempt->count; i++) {
-		if (ip_network_parse(exempt->values[i], &limits->exempt[i]) == 0)
+		if (hf_cidr_parse(exempt->values[i], &limits->exempt[i]) == 0)
 			continue;
 		snprintf(error, HF_CONFIG_ERROR_SIZE,
 			 "limits.per_ip_exempt: %s is not a network such as 10.0.0.0/8",

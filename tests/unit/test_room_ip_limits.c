@@ -155,8 +155,8 @@ static void test_exempt_networks_and_unix_sockets_are_not_counted(void **state)
 
 	f->limits.connections = 1;
 	f->limits.exempt_count = 2;
-	assert_int_equal(ip_network_parse("10.0.0.0/8", &f->limits.exempt[0]), 0);
-	assert_int_equal(ip_network_parse("2001:db8::/33", &f->limits.exempt[1]), 0);
+	assert_int_equal(hf_cidr_parse("10.0.0.0/8", &f->limits.exempt[0]), 0);
+	assert_int_equal(hf_cidr_parse("2001:db8::/33", &f->limits.exempt[1]), 0);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(opened(f, "10.255.0.1", 0, &handle), IP_OK);
 		assert_int_equal(opened(f, "2001:db8:7fff::1", 0, &handle), IP_OK);
@@ -173,13 +173,13 @@ static void test_what_is_no_network_is_refused(void **state)
 {
 	static const char *const bad[] = { "",  "10.0.0.0/33", "10.0.0/8",    "::/129",
 					   "x", "10.0.0.0/",   "10.0.0.0/-1", "10.0.0.0/8 " };
-	struct ip_network network;
+	struct hf_cidr network;
 
 	for (size_t i = 0; i < HF_ARRAY_LEN(bad); i++)
-		assert_int_equal(ip_network_parse(bad[i], &network), -EINVAL);
-	assert_int_equal(ip_network_parse("192.0.2.1", &network), 0);
+		assert_int_equal(hf_cidr_parse(bad[i], &network), -EINVAL);
+	assert_int_equal(hf_cidr_parse("192.0.2.1", &network), 0);
 	assert_int_equal(network.bits, 128);
-	assert_int_equal(ip_network_parse("0.0.0.0/0", &network), 0);
+	assert_int_equal(hf_cidr_parse("0.0.0.0/0", &network), 0);
 	assert_int_equal(network.bits, 96);
 }
 
