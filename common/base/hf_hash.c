@@ -40,10 +40,10 @@ uint64_t hf_hash_registration(uint32_t app, const void *registration, size_t len
 
 uint16_t hf_slot(uint64_t salt, uint32_t app, const void *registration, size_t len)
 {
-	uint8_t key[4 + HF_REGISTRATION_MAX] = { (uint8_t)app, (uint8_t)(app >> 8),
-						 (uint8_t)(app >> 16), (uint8_t)(app >> 24) };
+	uint8_t key[4 + HF_USER_ID_MAX] = { (uint8_t)app, (uint8_t)(app >> 8), (uint8_t)(app >> 16),
+					    (uint8_t)(app >> 24) };
 
-	assert(len <= HF_REGISTRATION_MAX);
+	assert(len <= HF_USER_ID_MAX);
 	if (len > 0)
 		memcpy(key + 4, registration, len);
 	return (uint16_t)(XXH3_64bits_withSeed(key, 4 + len, salt) % HF_SLOTS);

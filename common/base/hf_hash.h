@@ -15,7 +15,8 @@ uint64_t hf_hash_u64(uint64_t value);
 /* The table key of (app, registration). */
 uint64_t hf_hash_registration(uint32_t app, const void *registration, size_t len);
 
-/* 0..HF_SLOTS-1. `salt` comes from the keeper (/config/cluster); len <= HF_REGISTRATION_MAX. */
+/* 0..HF_SLOTS-1. `salt` comes from the keeper (/config/cluster); len <= HF_USER_ID_MAX (a user id
+ * has its slot likewise). */
 uint16_t hf_slot(uint64_t salt, uint32_t app, const void *registration, size_t len);
 
 /* Weight of `node` for `key`: the node with the highest score owns the key (highest random weight,

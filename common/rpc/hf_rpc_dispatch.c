@@ -152,6 +152,14 @@ static struct hf_rpc_running *running_begin(struct hf_rpc_peer *peer,
 	return call;
 }
 
+/* A vtable may leave a method out. The generated struct has them as an array after its base. */
+static bool is_implemented(const ProtobufCService *service, uint16_t method)
+{
+	void (*const *handlers)(void) = (void (*const *)(void))(const void *)(service + 1);
+
+	return handlers[method] != NULL;
+}
+
 void hf_rpc_dispatch(struct hf_rpc_peer *peer, const struct hf_rpc_frame *frame)
 {
 	struct hf_rpc_server *server = peer->server;
@@ -159,7 +167,8 @@ void hf_rpc_dispatch(struct hf_rpc_peer *peer, const struct hf_rpc_frame *frame)
 	struct hf_rpc_running *call;
 	ProtobufCMessage *request;
 
-	if (frame->method >= service->descriptor->n_methods) {
+	if (frame->method >= service->descriptor->n_methods ||
+	    !is_implemented(service, frame->method)) {
 		refuse(peer, frame, HF_RPC_UNKNOWN_METHOD, "");
 		return;
 	}

@@ -75,7 +75,11 @@ static int coordinator_start(struct hf_service *service)
 	service->state = state;
 	state->service = service;
 	state->config = service->config;
-	state->rpc = (Hf__Coordinator_Service)HF__COORDINATOR__INIT(on_);
+	state->rpc = (Hf__Coordinator_Service){
+		.base = { &hf__coordinator__descriptor, protobuf_c_service_invoke_internal, NULL },
+		.disconnect = on_disconnect,
+		.upstream = on_upstream,
+	};
 	metrics_init(state);
 	err = hf_peers_new(service->loop, service->metrics, service->keeper, &registers,
 			   &state->registers);

@@ -144,5 +144,12 @@ static void on_register_stats(Hf__Register_Service *rpc, const Hf__RegisterStats
 
 void rpc_init(struct register_state *state)
 {
-	state->rpc = (Hf__Register_Service)HF__REGISTER__INIT(on_);
+	state->rpc = (Hf__Register_Service){
+		.base = { &hf__register__descriptor, protobuf_c_service_invoke_internal, NULL },
+		.update = on_update,
+		.sync = on_sync,
+		.lookup = on_lookup,
+		.kick = on_kick,
+		.register_stats = on_register_stats,
+	};
 }

@@ -152,5 +152,11 @@ static void on_describe(Hf__Room_Service *rpc, const Hf__DescribeRequest *reques
 
 void rpc_init(struct room *room)
 {
-	room->rpc = (Hf__Room_Service)HF__ROOM__INIT(on_);
+	room->rpc = (Hf__Room_Service){
+		.base = { &hf__room__descriptor, protobuf_c_service_invoke_internal, NULL },
+		.push = on_push,
+		.kick = on_kick,
+		.resync = on_resync,
+		.describe = on_describe,
+	};
 }

@@ -349,7 +349,19 @@ static int make_peers(struct saver *saver)
 
 static int saver_start(struct hf_service *service)
 {
-	static const Hf__Saver_Service handlers = HF__SAVER__INIT(saver_on_);
+	static const Hf__Saver_Service handlers = {
+		.base = { &hf__saver__descriptor, protobuf_c_service_invoke_internal, NULL },
+		.store = saver_on_store,
+		.load = saver_on_load,
+		.ack = saver_on_ack,
+		.await_ack = saver_on_await_ack,
+		.message_state = saver_on_message_state,
+		.claim = saver_on_claim,
+		.complete = saver_on_complete,
+		.queue = saver_on_queue,
+		.purge = saver_on_purge,
+		.saver_stats = saver_on_saver_stats,
+	};
 	struct saver *saver = calloc(1, sizeof(*saver));
 	int err;
 
