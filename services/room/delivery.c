@@ -100,6 +100,30 @@ void delivery_login(struct room *room, struct session *session)
 
 static void on_loaded(const Hf__LoadReply *reply, void *ctx);
 
+static ProtobufCBinaryData binary(struct hf_bytes bytes)
+{
+	return (ProtobufCBinaryData){ bytes.len, (uint8_t *)(uintptr_t)bytes.data };
+}
+
+/* With a login: what the registry shall know of the registration. `tags` borrow from the session.
+ */
+static void fill_profile(const struct room *room, const struct session *session,
+			 ProtobufCBinaryData tags[HF_WIRE_TAGS_MAX], Hf__Profile *profile)
+{
+	struct profile told = connection_profile(room, room_connection(room, session->connection));
+	struct hf_bytes user_id = session_user_id(room, session);
+	struct hf_bytes packed = session_tags(room, session);
+
+	hf__profile__init(profile);
+	profile->user_id = binary(user_id);
+	profile->platform = binary(told.platform);
+	profile->sdk_version = binary(told.sdk_version);
+	profile->tags = tags;
+	for (size_t pos = 0; pos < packed.len; pos += 1u + packed.data[pos])
+		tags[profile->n_tags++] =
+			binary(hf_bytes_of(packed.data + pos + 1, packed.data[pos]));
+}
+
 static void call_saver(struct page_load *load, struct session *session)
 {
 	struct room *room = load->room;
@@ -107,17 +131,22 @@ static void call_saver(struct page_load *load, struct session *session)
 	uint32_t unacked = window_count(&room->pool, session->window);
 	uint32_t most = (uint32_t)room->config->limits.unacked;
 	Hf__LoadRequest request = HF__LOAD_REQUEST__INIT;
+	ProtobufCBinaryData tags[HF_WIRE_TAGS_MAX];
+	Hf__Profile profile;
 
 	load->after = window_after(&room->pool, session->window);
 	window_catch_up(&room->pool, &session->window);
 	request.app = session->app;
-	request.registration =
-		(ProtobufCBinaryData){ registration.len, (uint8_t *)(uintptr_t)registration.data };
+	request.registration = binary(registration);
 	request.after = load->after;
 	request.max_count = HF_MIN(most > unacked ? most - unacked : 1, LOAD_COUNT_MAX);
 	request.max_bytes = (uint32_t)(room->config->limits.send_queue / 2);
 	request.epoch = session->epoch;
 	request.login = session->flags & SESSION_LOGIN_LOAD;
+	if (request.login) {
+		fill_profile(room, session, tags, &profile);
+		request.profile = &profile;
+	}
 	hf__saver__load(hf_peers_call(room->savers, hf_peers_by_slot(room->savers, session->slot),
 				      LOAD_TIMEOUT_MS),
 			&request, on_loaded, load);
@@ -280,6 +309,7 @@ static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 		quarantined(load, session, reply->quarantined_until_ms);
 	} else {
 		++*room->metrics.loads_ok;
+		(void)!session_set_tags(room, session, hf_bytes_of(NULL, 0)); /* saver has them */
 		session->flags &= (uint8_t) ~(SESSION_LOADING | SESSION_LOGIN_LOAD);
 		session->load_attempts = 0;
 		load_free(load);

@@ -2,6 +2,7 @@
 #define HF_LOG_MODULE "login"
 #include <errno.h>
 
+#include "hf_audience.h"
 #include "hf_log.h"
 #include "room.h"
 
@@ -77,6 +78,20 @@ static void count_refusal(struct room *room, const struct connection *connection
 			reason);
 }
 
+/* Kept until the login load tells saver of them: a record of the registry has tags of its own. */
+static int keep_tags(struct room *room, struct session *session,
+		     const struct hf_wire_session *wanted)
+{
+	ProtobufCBinaryData tags[HF_WIRE_TAGS_MAX];
+	uint8_t packed[HF_TAGS_PACKED_MAX];
+
+	for (size_t i = 0; i < wanted->tag_count; i++)
+		tags[i] = (ProtobufCBinaryData){ wanted->tags[i].len,
+						 (uint8_t *)(uintptr_t)wanted->tags[i].data };
+	return session_set_tags(room, session,
+				hf_bytes_of(packed, hf_tags_pack(tags, wanted->tag_count, packed)));
+}
+
 /* Attach one registration. 0: a session stands, and register was told of it. */
 static uint32_t attach(struct room *room, struct connection *connection,
 		       const struct hf_wire_session *wanted, uint8_t flags, const char **ret_reason)
@@ -102,6 +117,10 @@ static uint32_t attach(struct room *room, struct connection *connection,
 	session = session_new(room, connection, wanted->app, wanted->registration, user_id);
 	if (session == NULL)
 		return refuse(HF_CLOSE_OVERLOADED, "out of memory", ret_reason);
+	if (keep_tags(room, session, wanted) < 0) {
+		session_drop(room, session);
+		return refuse(HF_CLOSE_OVERLOADED, "out of memory", ret_reason);
+	}
 	++*room->metrics.logins_ok;
 	session->flags |= flags;
 	if (index_add(room, session))

@@ -63,6 +63,32 @@ int session_set_user_id(struct room *room, struct session *session, struct hf_by
 	return 0;
 }
 
+struct hf_bytes session_tags(const struct room *room, const struct session *session)
+{
+	const uint8_t *block = pool_at(&room->pool, session->tags);
+
+	return block == NULL ? hf_bytes_of(NULL, 0)
+			     : hf_bytes_of(block + 2, (size_t)block[0] << 8 | block[1]);
+}
+
+int session_set_tags(struct room *room, struct session *session, struct hf_bytes packed)
+{
+	pool_ref tags = 0;
+
+	if (packed.len > 0) {
+		uint8_t *block = pool_alloc(&room->pool, 2 + packed.len, &tags);
+
+		if (block == NULL)
+			return -ENOMEM;
+		block[0] = (uint8_t)(packed.len >> 8);
+		block[1] = (uint8_t)packed.len;
+		memcpy(block + 2, packed.data, packed.len);
+	}
+	pool_free(&room->pool, session->tags, 2 + session_tags(room, session).len);
+	session->tags = tags;
+	return 0;
+}
+
 static void slot_link(struct room *room, struct session *session)
 {
 	hf_handle *head = &room->slot_heads[session->slot];
@@ -135,6 +161,7 @@ void session_drop(struct room *room, struct session *session)
 	connection_unlink(room, session);
 	slot_unlink(room, session);
 	window_free(&room->pool, &session->window);
+	pool_free(&room->pool, session->tags, 2 + session_tags(room, session).len);
 	names_free(room, session->names);
 	hf_slab_free(&room->sessions, session->handle);
 }

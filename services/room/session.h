@@ -28,6 +28,7 @@ struct session {
 	uint32_t app;
 	pool_ref names;  /* registration and user id */
 	pool_ref window; /* unacked; see window.h */
+	pool_ref tags;   /* from attaching until the login load has told saver of them */
 	uint16_t slot;
 	uint8_t flags;
 	uint8_t load_attempts;
@@ -44,6 +45,10 @@ struct hf_bytes session_registration(const struct room *room, const struct sessi
 struct hf_bytes session_user_id(const struct room *room, const struct session *session);
 HF_MUST_CHECK int session_set_user_id(struct room *room, struct session *session,
 				      struct hf_bytes user_id); /* 0 or -ENOMEM */
+/* Packed as hf_audience.h has it; setting none frees what there was. */
+struct hf_bytes session_tags(const struct room *room, const struct session *session);
+HF_MUST_CHECK int session_set_tags(struct room *room, struct session *session,
+				   struct hf_bytes packed); /* 0 or -ENOMEM */
 
 /* The session is over: register is told, the record is gone. Nothing is said to the client. */
 void session_drop(struct room *room, struct session *session);
