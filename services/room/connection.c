@@ -411,6 +411,9 @@ int connections_open(struct room *room)
 	hf_slab_init(&room->connections, sizeof(struct connection), limit);
 	hf_slab_init(&room->sessions, sizeof(struct session), 0xffffff);
 	pool_init(&room->pool);
+	err = app_counts_init(&room->app_counts);
+	if (err < 0)
+		return err;
 	err = ip_table_init(&room->ips, limit);
 	if (err < 0)
 		return err;
@@ -453,6 +456,7 @@ void connections_close(struct room *room)
 	expiry_deinit(&room->handshakes);
 	expiry_deinit(&room->lingers);
 	ip_table_deinit(&room->ips);
+	app_counts_deinit(&room->app_counts);
 	hf_slab_deinit(&room->sessions);
 	hf_slab_deinit(&room->connections);
 	pool_deinit(&room->pool);

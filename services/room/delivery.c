@@ -295,13 +295,27 @@ static void deliver_page(struct room *room, hf_handle handle, const Hf__LoadRepl
 	delivery_continue(room, session);
 }
 
+/* What comes with the answer to a login load, beside messages. False: the session is gone. */
+static bool take_record(struct room *room, struct session *session, const Hf__LoadReply *reply)
+{
+	if (!(session->flags & SESSION_LOGIN_LOAD))
+		return true;
+	if (reply->record != NULL && !session_set_record(room, session, reply->record))
+		return false;
+	if (!reply->quarantined) {
+		session->log_version = reply->log_version;
+		session->flags |= SESSION_LOADED;
+	}
+	return true;
+}
+
 static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 {
 	struct page_load *load = ctx;
 	struct room *room = load->room;
 	struct session *session = session_of(load);
 
-	if (session == NULL) {
+	if (session == NULL || (reply != NULL && !take_record(room, session, reply))) {
 		load_free(load);
 	} else if (reply == NULL) {
 		load_failed(load, session);
@@ -309,7 +323,6 @@ static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 		quarantined(load, session, reply->quarantined_until_ms);
 	} else {
 		++*room->metrics.loads_ok;
-		(void)!session_set_tags(room, session, hf_bytes_of(NULL, 0)); /* saver has them */
 		session->flags &= (uint8_t) ~(SESSION_LOADING | SESSION_LOGIN_LOAD);
 		session->load_attempts = 0;
 		load_free(load);

@@ -8,6 +8,7 @@
 #ifndef ROOM_H
 #define ROOM_H
 
+#include "app_counts.h"
 #include "connection.h"
 #include "coordinator.pb-c.h"
 #include "expiry.h"
@@ -76,6 +77,7 @@ struct room {
 	uint64_t start_ms; /* monotonic; ticks count from here */
 
 	struct hf_slab connections, sessions;
+	struct app_counts app_counts; /* of the sessions */
 	struct pool pool;
 	struct ip_table ips;
 	hf_handle slot_heads[HF_SLOTS]; /* session lists by slot */

@@ -150,6 +150,23 @@ static void on_describe(Hf__Room_Service *rpc, const Hf__DescribeRequest *reques
 	closure(&reply, call);
 }
 
+static void on_update_session(Hf__Room_Service *rpc, const Hf__UpdateSessionRequest *request,
+			      Hf__UpdateSessionReply_Closure closure, void *call)
+{
+	struct room *room = HF_CONTAINER_OF(rpc, struct room, rpc);
+	struct session *session = room_session(room, request->session);
+	Hf__UpdateSessionReply reply = HF__UPDATE_SESSION_REPLY__INIT;
+
+	if (request->record == NULL) {
+		hf_rpc_fail(call, HF_RPC_INVALID, "BAD_RECORD");
+		return;
+	}
+	reply.known = session != NULL && session->epoch == request->epoch;
+	if (reply.known)
+		session_set_record(room, session, request->record);
+	closure(&reply, call);
+}
+
 void rpc_init(struct room *room)
 {
 	room->rpc = (Hf__Room_Service){
@@ -158,5 +175,6 @@ void rpc_init(struct room *room)
 		.kick = on_kick,
 		.resync = on_resync,
 		.describe = on_describe,
+		.update_session = on_update_session,
 	};
 }

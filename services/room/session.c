@@ -7,86 +7,179 @@
 #include "room.h"
 #include "window.h"
 
-/* Names of a session: length of the registration, of the user id, then both. */
-static size_t names_size(size_t registration_len, size_t user_id_len)
+/* Names of a session, of one that has no tags without the last two:
+ *
+ *	registration's length | user id's | revision of the record, 4 bytes | registration | user id
+ *	| tags' length, 2 bytes | tags, packed
+ */
+#define NAMES_HEADER 6u
+
+struct names {
+	struct hf_bytes registration, user_id, tags;
+	uint32_t revision;
+};
+
+static size_t names_size(const struct names *names)
 {
-	return 2 + registration_len + user_id_len;
+	return NAMES_HEADER + names->registration.len + names->user_id.len +
+	       (names->tags.len > 0 ? 2 + names->tags.len : 0);
 }
 
-static pool_ref names_new(struct room *room, struct hf_bytes registration, struct hf_bytes user_id)
+static struct names names_of(const struct room *room, const struct session *session)
+{
+	const uint8_t *block = pool_at(&room->pool, session->names);
+	struct names names = {
+		.registration = { block + NAMES_HEADER, block[0] },
+		.user_id = { block + NAMES_HEADER + block[0], block[1] },
+	};
+	const uint8_t *end = names.user_id.data + names.user_id.len;
+
+	memcpy(&names.revision, block + 2, sizeof(names.revision));
+	if (session->flags & SESSION_HAS_TAGS)
+		names.tags = hf_bytes_of(end + 2, (size_t)end[0] << 8 | end[1]);
+	return names;
+}
+
+static uint8_t *append(uint8_t *end, struct hf_bytes bytes)
+{
+	if (bytes.len > 0)
+		memcpy(end, bytes.data, bytes.len);
+	return end + bytes.len;
+}
+
+static void names_free(struct room *room, struct session *session)
+{
+	struct names names = names_of(room, session);
+
+	pool_free(&room->pool, session->names, names_size(&names));
+	session->names = 0;
+}
+
+/* In place of those it has, if any. 0 or -ENOMEM. */
+static int names_set(struct room *room, struct session *session, const struct names *names)
 {
 	pool_ref ref;
-	uint8_t *block = pool_alloc(&room->pool, names_size(registration.len, user_id.len), &ref);
+	uint8_t *block = pool_alloc(&room->pool, names_size(names), &ref), *end;
 
 	if (block == NULL)
-		return 0;
-	block[0] = (uint8_t)registration.len;
-	block[1] = (uint8_t)user_id.len;
-	memcpy(block + 2, registration.data, registration.len);
-	if (user_id.len > 0)
-		memcpy(block + 2 + registration.len, user_id.data, user_id.len);
-	return ref;
+		return -ENOMEM;
+	block[0] = (uint8_t)names->registration.len;
+	block[1] = (uint8_t)names->user_id.len;
+	memcpy(block + 2, &names->revision, sizeof(names->revision));
+	end = append(block + NAMES_HEADER, names->registration);
+	end = append(end, names->user_id);
+	if (names->tags.len > 0) {
+		*end++ = (uint8_t)(names->tags.len >> 8);
+		*end++ = (uint8_t)names->tags.len;
+		append(end, names->tags);
+	}
+	if (session->names != 0)
+		names_free(room, session);
+	session->names = ref;
+	session->flags &= (uint8_t)~SESSION_HAS_TAGS;
+	if (names->tags.len > 0)
+		session->flags |= SESSION_HAS_TAGS;
+	return 0;
 }
 
-static void names_free(struct room *room, pool_ref ref)
+/* The same for a session that is counted already. */
+static int names_change(struct room *room, struct session *session, const struct names *names)
 {
-	const uint8_t *block = pool_at(&room->pool, ref);
+	bool had_user = session_user_id(room, session).len > 0, has_user = names->user_id.len > 0;
+	int err = names_set(room, session, names);
 
-	pool_free(&room->pool, ref, names_size(block[0], block[1]));
+	if (err == 0 && had_user != has_user)
+		app_counts_change_user(&room->app_counts, session->app, had_user, has_user);
+	return err;
 }
 
 struct hf_bytes session_registration(const struct room *room, const struct session *session)
 {
-	const uint8_t *block = pool_at(&room->pool, session->names);
-
-	return hf_bytes_of(block + 2, block[0]);
+	return names_of(room, session).registration;
 }
 
 struct hf_bytes session_user_id(const struct room *room, const struct session *session)
 {
-	const uint8_t *block = pool_at(&room->pool, session->names);
-
-	return hf_bytes_of(block + 2 + block[0], block[1]);
-}
-
-int session_set_user_id(struct room *room, struct session *session, struct hf_bytes user_id)
-{
-	pool_ref names;
-
-	if (hf_bytes_equal(session_user_id(room, session), user_id))
-		return 0;
-	names = names_new(room, session_registration(room, session), user_id);
-	if (names == 0)
-		return -ENOMEM;
-	names_free(room, session->names);
-	session->names = names;
-	return 0;
+	return names_of(room, session).user_id;
 }
 
 struct hf_bytes session_tags(const struct room *room, const struct session *session)
 {
-	const uint8_t *block = pool_at(&room->pool, session->tags);
+	return names_of(room, session).tags;
+}
 
-	return block == NULL ? hf_bytes_of(NULL, 0)
-			     : hf_bytes_of(block + 2, (size_t)block[0] << 8 | block[1]);
+int session_set_user_id(struct room *room, struct session *session, struct hf_bytes user_id)
+{
+	struct names names = names_of(room, session);
+
+	if (hf_bytes_equal(names.user_id, user_id))
+		return 0;
+	names.user_id = user_id;
+	return names_change(room, session, &names);
 }
 
 int session_set_tags(struct room *room, struct session *session, struct hf_bytes packed)
 {
-	pool_ref tags = 0;
+	struct names names = names_of(room, session);
 
-	if (packed.len > 0) {
-		uint8_t *block = pool_alloc(&room->pool, 2 + packed.len, &tags);
+	if (hf_bytes_equal(names.tags, packed))
+		return 0;
+	names.tags = packed;
+	return names_change(room, session, &names);
+}
 
-		if (block == NULL)
-			return -ENOMEM;
-		block[0] = (uint8_t)(packed.len >> 8);
-		block[1] = (uint8_t)packed.len;
-		memcpy(block + 2, packed.data, packed.len);
+/* Peers of ours say it, but nothing from outside is taken on trust. */
+static bool is_record(const Hf__RegistrationRecord *record)
+{
+	if (record->user_id.len > HF_USER_ID_MAX || record->n_tags > HF_TAGS_MAX ||
+	    record->bar_reason.len > HF_WIRE_REASON_MAX)
+		return false;
+	for (size_t i = 0; i < record->n_tags; i++) {
+		if (record->tags[i].len == 0 || record->tags[i].len > HF_TAG_MAX)
+			return false;
 	}
-	pool_free(&room->pool, session->tags, 2 + session_tags(room, session).len);
-	session->tags = tags;
-	return 0;
+	return true;
+}
+
+bool session_set_record(struct room *room, struct session *session,
+			const Hf__RegistrationRecord *record)
+{
+	struct names names = names_of(room, session);
+	uint8_t packed[HF_TAGS_PACKED_MAX];
+
+	if (!is_record(record)) {
+		HF_ERROR("not a record", "app=%u rid=%s", session->app,
+			 hf_log_quote(names.registration.data, names.registration.len));
+		return true;
+	}
+	if (record->revision < names.revision)
+		return true;
+	if (record->barred_until_ms > hf_loop_wall_ms(room->loop)) {
+		session_end(room, session, HF_CLOSE_BANNED,
+			    record->bar_reason.len > 0
+				    ? hf_bytes_of(record->bar_reason.data, record->bar_reason.len)
+				    : HF_BYTES_LITERAL("banned"));
+		return false;
+	}
+	names.user_id = hf_bytes_of(record->user_id.data, record->user_id.len);
+	names.tags = hf_bytes_of(packed, hf_tags_pack(record->tags, record->n_tags, packed));
+	names.revision = record->revision;
+	if (names_change(room, session, &names) == 0)
+		return true;
+	delivery_out_of_memory(room, session);
+	return false;
+}
+
+struct hf_profile session_profile(const struct room *room, const struct session *session)
+{
+	struct profile told = connection_profile(room, room_connection(room, session->connection));
+	struct names names = names_of(room, session);
+
+	return (struct hf_profile){ .app = session->app,
+				    .registration = names.registration,
+				    .platform = told.platform,
+				    .sdk_version = told.sdk_version,
+				    .tags = names.tags };
 }
 
 static void slot_link(struct room *room, struct session *session)
@@ -112,13 +205,19 @@ static void slot_unlink(struct room *room, struct session *session)
 struct session *session_new(struct room *room, struct connection *connection, uint32_t app,
 			    struct hf_bytes registration, struct hf_bytes user_id)
 {
+	const struct names names = { .registration = registration, .user_id = user_id };
 	hf_handle handle;
 	struct session *session = hf_slab_alloc(&room->sessions, &handle);
 
 	if (session == NULL)
 		return NULL;
-	session->names = names_new(room, registration, user_id);
-	if (session->names == 0) {
+	if (names_set(room, session, &names) < 0) {
+		hf_slab_free(&room->sessions, handle);
+		return NULL;
+	}
+	if (app_counts_add(&room->app_counts, app, connection_profile(room, connection).platform,
+			   user_id.len > 0) < 0) {
+		names_free(room, session);
 		hf_slab_free(&room->sessions, handle);
 		return NULL;
 	}
@@ -157,12 +256,16 @@ static void connection_unlink(struct room *room, struct session *session)
 
 void session_drop(struct room *room, struct session *session)
 {
+	struct connection *connection = room_connection(room, session->connection);
+
 	index_remove(room, session);
+	app_counts_remove(&room->app_counts, session->app,
+			  connection_profile(room, connection).platform,
+			  session_user_id(room, session).len > 0);
 	connection_unlink(room, session);
 	slot_unlink(room, session);
 	window_free(&room->pool, &session->window);
-	pool_free(&room->pool, session->tags, 2 + session_tags(room, session).len);
-	names_free(room, session->names);
+	names_free(room, session);
 	hf_slab_free(&room->sessions, session->handle);
 }
 

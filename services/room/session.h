@@ -5,6 +5,7 @@
 #ifndef ROOM_SESSION_H
 #define ROOM_SESSION_H
 
+#include "hf_audience.h"
 #include "hf_slab.h"
 #include "hf_wire.h"
 #include "pool.h"
@@ -18,6 +19,8 @@ enum {
 	SESSION_LOGIN_LOAD = 1 << 2, /* the next load is the first one */
 	SESSION_ATTACHING = 1 << 3,  /* ATTACH_ACK is due when register has answered */
 	SESSION_FRESH_PAGE = 1 << 4, /* a page held what center may be pushing still */
+	SESSION_LOADED = 1 << 5,     /* the login load was answered */
+	SESSION_HAS_TAGS = 1 << 6,   /* at the end of its names */
 };
 
 struct session {
@@ -26,9 +29,9 @@ struct session {
 	hf_handle next_of_connection;
 	hf_handle slot_next, slot_prev;
 	uint32_t app;
-	pool_ref names;  /* registration and user id */
-	pool_ref window; /* unacked; see window.h */
-	pool_ref tags;   /* from attaching until the login load has told saver of them */
+	pool_ref names;       /* registration, user id, tags; see session.c */
+	pool_ref window;      /* unacked; see window.h */
+	uint32_t log_version; /* of the app's broadcast log at the login load */
 	uint16_t slot;
 	uint8_t flags;
 	uint8_t load_attempts;
@@ -43,12 +46,18 @@ struct session *session_of_app(const struct room *room, const struct connection 
 			       uint32_t app);
 struct hf_bytes session_registration(const struct room *room, const struct session *session);
 struct hf_bytes session_user_id(const struct room *room, const struct session *session);
+/* Packed as hf_audience.h has it: until the login load is answered what the client said, then what
+ * its record says. */
+struct hf_bytes session_tags(const struct room *room, const struct session *session);
 HF_MUST_CHECK int session_set_user_id(struct room *room, struct session *session,
 				      struct hf_bytes user_id); /* 0 or -ENOMEM */
-/* Packed as hf_audience.h has it; setting none frees what there was. */
-struct hf_bytes session_tags(const struct room *room, const struct session *session);
 HF_MUST_CHECK int session_set_tags(struct room *room, struct session *session,
 				   struct hf_bytes packed); /* 0 or -ENOMEM */
+/* What saver says of the registration, unless a newer revision is known. A session that is barred
+ * by it ends, as one does for which there is no memory. False: the session is gone. */
+bool session_set_record(struct room *room, struct session *session,
+			const Hf__RegistrationRecord *record);
+struct hf_profile session_profile(const struct room *room, const struct session *session);
 
 /* The session is over: register is told, the record is gone. Nothing is said to the client. */
 void session_drop(struct room *room, struct session *session);
