@@ -57,6 +57,18 @@ static int build_frame(struct message *message, const struct request *request)
 	return 0;
 }
 
+/* What the store and the room are told besides; nothing for a message without options. */
+static void fill_delivery(struct message *message)
+{
+	Hf__Delivery *delivery = &message->delivery_of;
+
+	hf__delivery__init(delivery);
+	delivery->label.data = (uint8_t *)message->label;
+	delivery->label.len = strlen(message->label);
+	if (hf__delivery__get_packed_size(delivery) > 0)
+		message->delivery = delivery;
+}
+
 static void fill_targets(struct message *message, const struct request *request, uint8_t *names)
 {
 	for (size_t i = 0; i < request->target_count; i++) {
@@ -129,6 +141,7 @@ int message_new(struct center *center, const struct hf_app *app, const struct re
 		message->ack_waits = message->target_count;
 	center->ack_waits += message->ack_waits;
 	memcpy(message->label, request->label, sizeof(message->label));
+	fill_delivery(message);
 	TAILQ_INSERT_TAIL(&center->messages, message, link);
 	*ret_message = message;
 	return 0;

@@ -48,6 +48,8 @@ struct message {
 	struct center *center;
 	TAILQ_ENTRY(message) link; /* in center->messages */
 	char label[REQUEST_LABEL_MAX + 1];
+	Hf__Delivery *delivery; /* NULL: nothing special; its bytes are in this record */
+	Hf__Delivery delivery_of;
 	enum message_phase phase;
 	enum request_class class;
 	uint64_t id, expires_ms, wall_ms;

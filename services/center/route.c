@@ -192,6 +192,7 @@ static int build_push(struct center *center, const struct lane_batch *batch,
 			item->message_id = message->id;
 			item->class_ = (Hf__Class)message->class;
 			item->expires_ms = message->expires_ms;
+			item->delivery = message->delivery;
 			item->sessions = &sessions[i];
 			item->epochs = &epochs[i];
 			request->items[request->n_items++] = item;

@@ -114,6 +114,8 @@ static int build(struct center *center, const struct lane_batch *batch, Hf__Stor
 			message->class == REQUEST_DURABLE ? HF__CLASS__DURABLE : HF__CLASS__STORED;
 		items[i].expires_ms = message->expires_ms;
 		items[i].cap = message->cap;
+		items[i].delivery = message->delivery;
+		items[i].counts_message = target == message->targets;
 		request->items[i] = &items[i];
 	}
 	request->n_items = batch->count;

@@ -78,7 +78,7 @@ static void on_value(const redisReply *reply, enum saver_error error, void *ctx)
 
 	if (error == SAVER_OK && reply->type == REDIS_REPLY_STRING &&
 	    saver_value_decode(saver_reply_bytes(reply), &value)) {
-		frame = saver_frame_new(value.frame.data, value.frame.len);
+		frame = saver_frame_new(value.delivery, value.frame);
 		if (frame != NULL &&
 		    saver_write_behind_put(compare->saver->wb, &candidate->name,
 					   candidate->message_id, value.class, value.expires_ms,

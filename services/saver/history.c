@@ -73,7 +73,7 @@ void saver_history_left(struct saver_history *history, uint32_t app, uint64_t me
 	struct saver_history_record *record = find(history, app, message_id);
 
 	if (record != NULL)
-		record->counts[fate == SAVER_PURGED ? SAVER_DROPPED : fate]++;
+		record->counts[fate >= SAVER_PURGED ? SAVER_DROPPED : fate]++;
 }
 
 const struct saver_history_record *saver_history_find(const struct saver_history *history,

@@ -16,7 +16,9 @@ enum saver_fate {
 	SAVER_ACKED,
 	SAVER_EXPIRED,
 	SAVER_DROPPED, /* by the cap */
-	SAVER_PURGED,  /* by an operator; counted as dropped */
+	SAVER_RECALLED,
+	SAVER_PURGED,    /* by an operator; counted as dropped, like the next */
+	SAVER_COLLAPSED, /* a newer one with its collapse key came */
 	SAVER_FATES
 };
 
@@ -26,7 +28,7 @@ struct saver_history_record {
 	uint64_t message_id, expires_ms;
 	hf_handle handle;
 	uint32_t app;
-	uint32_t counts[SAVER_PURGED]; /* purged ones count as dropped */
+	uint32_t counts[SAVER_PURGED]; /* the others count as dropped */
 	uint8_t class;
 };
 

@@ -110,6 +110,7 @@ void saver_on_message_state(Hf__Saver_Service *rpc, const Hf__MessageStateReques
 		reply.acked = record->counts[SAVER_ACKED];
 		reply.expired = record->counts[SAVER_EXPIRED];
 		reply.dropped = record->counts[SAVER_DROPPED];
+		reply.recalled = record->counts[SAVER_RECALLED];
 		reply.expires_ms = record->expires_ms;
 		reply.class_ = (Hf__Class)record->class;
 	}
@@ -132,7 +133,8 @@ void saver_on_saver_stats(Hf__Saver_Service *rpc, const Hf__SaverStatsRequest *r
 	reply.stored = *metrics->fates[SAVER_STORED];
 	reply.acked = *metrics->fates[SAVER_ACKED];
 	reply.expired = *metrics->fates[SAVER_EXPIRED];
-	reply.dropped = *metrics->fates[SAVER_DROPPED] + *metrics->fates[SAVER_PURGED];
+	reply.dropped = *metrics->fates[SAVER_DROPPED] + *metrics->fates[SAVER_PURGED] +
+			*metrics->fates[SAVER_COLLAPSED];
 	reply.awaiting_write = saver_write_behind_pending(saver->wb);
 	reply.quarantined = saver->quarantine.registrations.quarantined;
 	closure(&reply, call);

@@ -2,6 +2,7 @@
 #define HF_LOG_MODULE "saver"
 #include <stdlib.h>
 
+#include "delivery.h"
 #include "hf_log.h"
 #include "saver.h"
 
@@ -110,6 +111,7 @@ static void on_values(const redisReply *reply, enum saver_error error, void *ctx
 		messages[count].expires_ms = value.expires_ms;
 		messages[count].frame.data = (uint8_t *)value.frame.data;
 		messages[count].frame.len = value.frame.len;
+		messages[count].delivery = saver_delivery_unpack(value.delivery);
 		pointers[count] = &messages[count];
 		count++;
 	}
@@ -120,6 +122,8 @@ static void on_values(const redisReply *reply, enum saver_error error, void *ctx
 		read_page(load);
 	else
 		answer(load, pointers, count, i < load->page_count || load->next < load->count);
+	for (size_t n = 0; n < count; n++)
+		saver_delivery_free(messages[n].delivery);
 }
 
 static void note_quarantined(struct load *load, uint64_t id)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "delivery.h"
 #include "register.pb-c.h"
 #include "room.pb-c.h"
 #include "saver.h"
@@ -98,12 +99,14 @@ static void push(struct delivery *delivery, const struct saver_owed_entry *entry
 	struct hf_peer *room = hf_peers_by_number(saver->rooms, delivery->room);
 	Hf__PushItem item = HF__PUSH_ITEM__INIT, *items[1] = { &item };
 	Hf__PushRequest request = HF__PUSH_REQUEST__INIT;
+	Hf__Delivery *how = saver_delivery_unpack(value->delivery);
 
 	item.frame.data = (uint8_t *)value->frame.data;
 	item.frame.len = value->frame.len;
 	item.message_id = entry->message_id;
 	item.class_ = (Hf__Class)value->class;
 	item.expires_ms = value->expires_ms;
+	item.delivery = how;
 	item.n_sessions = item.n_epochs = 1;
 	item.sessions = &delivery->session;
 	item.epochs = &delivery->epoch;
@@ -112,6 +115,7 @@ static void push(struct delivery *delivery, const struct saver_owed_entry *entry
 	hf__room__push(hf_peers_call(saver->rooms, room,
 				     (uint32_t)saver->config->redelivery_timeout_ms),
 		       &request, on_push, delivery);
+	saver_delivery_free(how);
 }
 
 static void on_value(const redisReply *reply, enum saver_error error, void *ctx)

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "collapse.h"
+#include "delivery.h"
 #include "hf_hash.h"
 #include "hf_log.h"
 #include "refill_internal.h"
@@ -117,7 +119,7 @@ static void on_put_back(const redisReply *reply, enum saver_error error, void *c
 	struct refill_node *node = ctx;
 
 	node->failed |= error != SAVER_OK;
-	if (error == SAVER_OK && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0)
+	if (error == SAVER_OK && saver_refill_was_put(reply))
 		++*node->refill->restored;
 	if (--node->pending > 0 || node->phase == PHASE_DOWN)
 		return;
@@ -129,27 +131,47 @@ static void on_put_back(const redisReply *reply, enum saver_error error, void *c
 
 /* HSETNX: what is there already stays as it is. */
 bool saver_refill_put_message(struct refill_node *node, const struct saver_name *name, uint64_t id,
-			      uint8_t class, uint64_t expires_ms, struct hf_bytes frame,
-			      saver_redis_cb cb)
+			      const struct saver_value *value, saver_redis_cb cb)
 {
-	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
-	uint8_t value[SAVER_VALUE_HEADER + SAVER_FRAME_MAX];
+	struct saver_redis *redis = node->refill->saver->redis;
+	Hf__Delivery *delivery = saver_delivery_unpack(value->delivery);
+	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE], bytes[SAVER_VALUE_MAX];
 	struct hf_bytes words[4] = { HF_BYTES_LITERAL("HSETNX"),
 				     { key, saver_queue_key_encode(name, key) },
 				     { field, sizeof(field) },
-				     { value, SAVER_VALUE_HEADER + frame.len } };
+				     { bytes, 0 } };
+	enum saver_error error;
 
-	if (frame.len > SAVER_FRAME_MAX)
+	if (value->frame.len > SAVER_FRAME_MAX || value->delivery.len > SAVER_DELIVERY_MAX) {
+		saver_delivery_free(delivery);
 		return true; /* never ours */
-	saver_field_encode(id, field);
-	saver_value_header_encode(class, expires_ms, value);
-	if (frame.len > 0)
-		memcpy(value + SAVER_VALUE_HEADER, frame.data, frame.len);
-	if (saver_redis_send_early(node->refill->saver->redis, node->number, SAVER_OP_REFILL, words,
-				   4, cb, node) != SAVER_OK)
+	}
+	if (delivery != NULL && delivery->collapse_key.len > 0) {
+		error = saver_collapse_send(redis, SAVER_OP_REFILL, name, id, value,
+					    hf_bytes_of(delivery->collapse_key.data,
+							delivery->collapse_key.len),
+					    true, cb, node);
+	} else {
+		saver_field_encode(id, field);
+		words[3].len = saver_value_encode(value, bytes);
+		error = saver_redis_send_early(redis, node->number, SAVER_OP_REFILL, words, 4, cb,
+					       node);
+	}
+	saver_delivery_free(delivery);
+	if (error != SAVER_OK)
 		return false;
 	node->pending++;
 	return true;
+}
+
+bool saver_refill_was_put(const redisReply *reply)
+{
+	struct saver_collapsed collapsed;
+
+	if (reply->type == REDIS_REPLY_INTEGER)
+		return reply->integer > 0;
+	return saver_collapse_parse(reply, &collapsed) &&
+	       collapsed.outcome == SAVER_COLLAPSE_STORED;
 }
 
 /* One slice of the rows in memory that belong to this node. */
@@ -173,9 +195,11 @@ static void put_back(struct refill_node *node)
 		if (row->forgotten || row->expires_ms <= now ||
 		    saver_node_of(saver, &row->name) != node->number)
 			continue;
-		if (!saver_refill_put_message(node, &row->name, row->message_id, row->class,
-					      row->expires_ms,
-					      hf_bytes_of(row->frame->data, row->frame->len),
+		if (!saver_refill_put_message(node, &row->name, row->message_id,
+					      &(struct saver_value){
+						      row->class, row->expires_ms,
+						      saver_frame_delivery(row->frame),
+						      saver_frame_bytes(row->frame) },
 					      on_put_back)) {
 			node->failed = true;
 			break;

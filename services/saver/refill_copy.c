@@ -58,7 +58,7 @@ static void on_copied(const redisReply *reply, enum saver_error error, void *ctx
 	struct refill_node *node = ctx;
 
 	node->failed |= error != SAVER_OK;
-	if (error == SAVER_OK && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0) {
+	if (error == SAVER_OK && saver_refill_was_put(reply)) {
 		node->copied++;
 		++*node->refill->refilled;
 	}
@@ -69,18 +69,19 @@ static void on_copied(const redisReply *reply, enum saver_error error, void *ctx
 static bool copy_row(struct refill_node *node, MYSQL_ROW row, const unsigned long *lengths)
 {
 	struct saver *saver = node->refill->saver;
-	uint64_t expires_ms = strtoull(row[4], NULL, 10);
+	struct saver_value value = { .class = (uint8_t)strtoul(row[3], NULL, 10),
+				     .expires_ms = strtoull(row[4], NULL, 10),
+				     .delivery = hf_bytes_of(row[5], lengths[5]),
+				     .frame = hf_bytes_of(row[6], lengths[6]) };
 
 	node->last_id = strtoull(row[2], NULL, 10);
 	node->has_last = true;
 	if (!saver_name_set(&node->last, saver->service->salt, (uint32_t)strtoul(row[0], NULL, 10),
 			    row[1], lengths[1]) ||
-	    expires_ms <= hf_loop_wall_ms(saver->service->loop) ||
+	    value.expires_ms <= hf_loop_wall_ms(saver->service->loop) ||
 	    saver_node_of(saver, &node->last) != node->number)
 		return true;
-	return saver_refill_put_message(node, &node->last, node->last_id,
-					(uint8_t)strtoul(row[3], NULL, 10), expires_ms,
-					hf_bytes_of(row[5], lengths[5]), on_copied);
+	return saver_refill_put_message(node, &node->last, node->last_id, &value, on_copied);
 }
 
 static void on_page(const struct saver_outcome *outcome, void *ctx)
@@ -115,7 +116,7 @@ static int page_statement(const struct refill_node *node, struct hf_buffer *sql)
 {
 	const struct saver_name *last = &node->last;
 	int err = hf_buffer_printf(sql, "SELECT app, registration, message_id, class, expires_at,"
-					" frame FROM messages");
+					" delivery, frame FROM messages");
 
 	if (err == 0 && node->has_last) {
 		err = hf_buffer_printf(sql, " WHERE app > %u OR (app = %u AND registration > ",

@@ -63,8 +63,8 @@ bool saver_refill_ask(struct refill_node *node, const struct hf_bytes *words, si
 void saver_refill_ask_store_id(struct saver_refill *refill);
 /* Counts in node->pending; `cb` gets the node. false: it could not be sent. */
 bool saver_refill_put_message(struct refill_node *node, const struct saver_name *name, uint64_t id,
-			      uint8_t class, uint64_t expires_ms, struct hf_bytes frame,
-			      saver_redis_cb cb);
+			      const struct saver_value *value, saver_redis_cb cb);
+bool saver_refill_was_put(const redisReply *reply); /* it was not there before */
 /* The node holds what the database has: the rows that only we hold go back, then it serves. */
 void saver_refill_restore(struct refill_node *node);
 

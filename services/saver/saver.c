@@ -230,6 +230,11 @@ static void make_metrics(struct saver *saver)
 		hf_metrics_counter(m, "holdfast_messages_dropped_total", "reason=\"cap\"", dropped);
 	metrics->fates[SAVER_PURGED] = hf_metrics_counter(m, "holdfast_messages_dropped_total",
 							  "reason=\"purged\"", dropped);
+	metrics->fates[SAVER_COLLAPSED] = hf_metrics_counter(m, "holdfast_messages_dropped_total",
+							     "reason=\"collapsed\"", dropped);
+	metrics->fates[SAVER_RECALLED] =
+		hf_metrics_counter(m, "holdfast_messages_recalled_total", NULL,
+				   "Messages deleted as their business took them back.");
 	for (unsigned i = 1; i < SAVER_ERROR_COUNT; i++) {
 		snprintf(labels, sizeof(labels), "reason=\"%s\"", errors[i].reason);
 		metrics->refused[i] =

@@ -23,7 +23,6 @@
 
 #define SAVER_STORE_ITEMS_MAX 1000
 #define SAVER_ACK_IDS_MAX     65536
-#define SAVER_FRAME_MAX       (65536 + 64)
 #define SAVER_CAP_MAX         1000u
 
 struct saver_config {

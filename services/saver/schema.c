@@ -2,6 +2,7 @@
 #include "schema.h"
 
 #include <errno.h>
+#include <mysqld_error.h>
 #include <stdlib.h>
 
 #include "hf_log.h"
@@ -26,6 +27,8 @@ static const char *const steps[] = {
 	"CREATE TABLE IF NOT EXISTS store ("
 	" only_row TINYINT UNSIGNED NOT NULL PRIMARY KEY,"
 	" id BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
+
+	"ALTER TABLE messages ADD COLUMN delivery VARBINARY(512) NOT NULL DEFAULT ''",
 };
 
 static void run_step(struct saver_schema *schema);
@@ -67,7 +70,9 @@ static void on_step(const struct saver_outcome *outcome, void *ctx)
 	struct hf_buffer sql = { 0 };
 	int err;
 
-	if (outcome->error != 0) {
+	/* A column that is there: another saver was first, or we were, and did not get to note it.
+	 */
+	if (outcome->error != 0 && outcome->code != ER_DUP_FIELDNAME) {
 		finish(schema, outcome, outcome->error);
 		return;
 	}

@@ -1,12 +1,15 @@
 /* Store: into Redis, and for `durable` also into the database, before the reply. */
 #include <stdlib.h>
 
+#include "collapse.h"
+#include "delivery.h"
 #include "saver.h"
 
 struct item {
 	struct saver_row_waiter waiter; /* durable: told when the row is committed */
 	struct store *store;
 	struct saver_frame *frame;
+	struct hf_bytes collapse_key; /* borrowed from the request: until it is sent */
 	uint64_t message_id, expires_ms;
 	uint32_t cap;
 	uint8_t class;
@@ -116,28 +119,71 @@ static void look_after(struct item *item)
 	}
 }
 
+/* `fresh`: it was not there before. */
+static void queued(struct item *item, bool fresh)
+{
+	struct saver *saver = item->store->saver;
+
+	if (fresh)
+		saver_history_stored(&saver->history, item->name.app, item->message_id, item->class,
+				     item->expires_ms);
+	saver_account(saver, &item->name, item->message_id, SAVER_STORED, fresh);
+	item_stored(item);
+	look_after(item);
+}
+
+static void not_queued(struct item *item, enum saver_error error)
+{
+	note_error(item, error);
+	/* Perhaps Redis has it all the same: then nobody else would push it. */
+	if (error == SAVER_STORE_UNAVAILABLE)
+		look_after(item);
+}
+
 static void on_hset(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	struct item *item = ctx;
-	struct store *store = item->store;
 
 	if (error == SAVER_OK && reply->type != REDIS_REPLY_INTEGER)
 		error = SAVER_INTERNAL;
-	if (error == SAVER_OK) {
-		if (reply->integer > 0)
-			saver_history_stored(&store->saver->history, item->name.app,
-					     item->message_id, item->class, item->expires_ms);
-		saver_account(store->saver, &item->name, item->message_id, SAVER_STORED,
-			      reply->integer > 0);
-		item_stored(item);
-		look_after(item);
+	if (error == SAVER_OK)
+		queued(item, reply->integer > 0);
+	else
+		not_queued(item, error);
+	release(item->store);
+}
+
+/* It came after a newer one with its key: accepted, and never owed. */
+static void superseded(struct item *item, bool fresh)
+{
+	struct saver *saver = item->store->saver;
+
+	if (!fresh)
+		return;
+	saver_history_stored(&saver->history, item->name.app, item->message_id, item->class,
+			     item->expires_ms);
+	saver_account(saver, &item->name, item->message_id, SAVER_STORED, true);
+	saver_account(saver, &item->name, item->message_id, SAVER_COLLAPSED, true);
+}
+
+static void on_collapse(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct item *item = ctx;
+	struct saver_collapsed collapsed;
+
+	if (error == SAVER_OK && !saver_collapse_parse(reply, &collapsed))
+		error = SAVER_INTERNAL;
+	if (error != SAVER_OK) {
+		not_queued(item, error);
+	} else if (collapsed.outcome >= SAVER_COLLAPSE_SUPERSEDED) {
+		superseded(item, collapsed.outcome == SAVER_COLLAPSE_SUPERSEDED);
 	} else {
-		note_error(item, error);
-		/* Perhaps Redis has it all the same: then nobody else would push it. */
-		if (error == SAVER_STORE_UNAVAILABLE)
-			look_after(item);
+		if (collapsed.replaced_id != 0)
+			saver_account(item->store->saver, &item->name, collapsed.replaced_id,
+				      SAVER_COLLAPSED, true);
+		queued(item, collapsed.outcome == SAVER_COLLAPSE_STORED);
 	}
-	release(store);
+	release(item->store);
 }
 
 static void on_hlen(const redisReply *reply, enum saver_error error, void *ctx)
@@ -151,32 +197,73 @@ static void on_hlen(const redisReply *reply, enum saver_error error, void *ctx)
 	release(store);
 }
 
+static enum saver_error put(struct item *item)
+{
+	struct saver_redis *redis = item->store->saver->redis;
+	struct saver_value value = { item->class, item->expires_ms,
+				     saver_frame_delivery(item->frame),
+				     saver_frame_bytes(item->frame) };
+	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE], bytes[SAVER_VALUE_MAX];
+	struct hf_bytes words[4] = { HF_BYTES_LITERAL("HSET"),
+				     { key, saver_queue_key_encode(&item->name, key) },
+				     { field, sizeof(field) },
+				     { bytes, 0 } };
+
+	if (item->collapse_key.len > 0)
+		return saver_collapse_send(redis, SAVER_OP_STORE, &item->name, item->message_id,
+					   &value, item->collapse_key, false, on_collapse, item);
+	saver_field_encode(item->message_id, field);
+	words[3].len = saver_value_encode(&value, bytes);
+	return saver_redis_send(redis, saver_redis_node_of(redis, item->name.slot), SAVER_OP_STORE,
+				words, 4, on_hset, item);
+}
+
 static void send_item(struct item *item)
 {
 	struct store *store = item->store;
-	struct saver_redis *redis = store->saver->redis;
-	unsigned node = saver_node_of(store->saver, &item->name);
-	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
-	uint8_t value[SAVER_VALUE_HEADER + SAVER_FRAME_MAX];
-	size_t key_len = saver_queue_key_encode(&item->name, key);
-	struct hf_bytes hset[4] = { HF_BYTES_LITERAL("HSET"),
-				    { key, key_len },
-				    { field, sizeof(field) },
-				    { value, SAVER_VALUE_HEADER + item->frame->len } };
-	struct hf_bytes hlen[2] = { HF_BYTES_LITERAL("HLEN"), { key, key_len } };
-	enum saver_error error;
+	uint8_t key[SAVER_KEY_MAX];
+	struct hf_bytes hlen[2] = { HF_BYTES_LITERAL("HLEN"),
+				    { key, saver_queue_key_encode(&item->name, key) } };
+	enum saver_error error = put(item);
 
-	saver_field_encode(item->message_id, field);
-	saver_value_header_encode(item->class, item->expires_ms, value);
-	memcpy(value + SAVER_VALUE_HEADER, item->frame->data, item->frame->len);
-	error = saver_redis_send(redis, node, SAVER_OP_STORE, hset, 4, on_hset, item);
 	if (error == SAVER_OK) {
 		store->pending++;
-		error = saver_redis_send(redis, node, SAVER_OP_STORE, hlen, 2, on_hlen, item);
+		error = saver_redis_send(store->saver->redis,
+					 saver_node_of(store->saver, &item->name), SAVER_OP_STORE,
+					 hlen, 2, on_hlen, item);
 		store->pending += error == SAVER_OK;
 	}
 	if (error != SAVER_OK)
 		note_error(item, error);
+}
+
+/* The frame of an item, shared by those of the call that are to be delivered alike. */
+static const char *take_frame(struct item *item, const Hf__StoreItem *from,
+			      const Hf__StoreRequest *request, struct saver_frame **frames)
+{
+	uint8_t packed[SAVER_DELIVERY_MAX];
+	ssize_t len = saver_delivery_pack(from->delivery, packed);
+	struct hf_bytes delivery = hf_bytes_of(packed, len > 0 ? (size_t)len : 0);
+	struct saver_frame **shared;
+
+	if (len < 0)
+		return "BAD_DELIVERY";
+	if (from->frame >= request->n_frames || request->frames[from->frame].len == 0 ||
+	    request->frames[from->frame].len > SAVER_FRAME_MAX)
+		return "BAD_FRAME";
+	shared = &frames[from->frame];
+	if (*shared == NULL || !hf_bytes_equal(saver_frame_delivery(*shared), delivery)) {
+		saver_frame_unref(*shared);
+		*shared = saver_frame_new(delivery, hf_bytes_of(request->frames[from->frame].data,
+								request->frames[from->frame].len));
+	}
+	if (*shared == NULL)
+		return "OUT_OF_MEMORY";
+	if (from->delivery != NULL)
+		item->collapse_key = hf_bytes_of(from->delivery->collapse_key.data,
+						 from->delivery->collapse_key.len);
+	item->frame = saver_frame_ref(*shared);
+	return NULL;
 }
 
 /* Fill the items from the request: NULL, or which rule it breaks. */
@@ -190,10 +277,8 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 	for (size_t i = 0; i < request->n_items; i++) {
 		const Hf__StoreItem *from = request->items[i];
 		struct item *item = &store->items[i];
+		const char *broken;
 
-		if (from->frame >= request->n_frames || request->frames[from->frame].len == 0 ||
-		    request->frames[from->frame].len > SAVER_FRAME_MAX)
-			return "BAD_FRAME";
 		if (from->class_ != HF__CLASS__STORED && from->class_ != HF__CLASS__DURABLE)
 			return "BAD_CLASS";
 		if (from->message_id == 0 || from->app == 0)
@@ -210,12 +295,10 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 		item->expires_ms = from->expires_ms == 0 ? now + config->store_ttl_ms
 							 : HF_MIN(from->expires_ms,
 								  now + config->store_ttl_max_ms);
-		if (frames[from->frame] == NULL)
-			frames[from->frame] = saver_frame_new(request->frames[from->frame].data,
-							      request->frames[from->frame].len);
-		if (frames[from->frame] == NULL)
-			return "OUT_OF_MEMORY";
-		item->frame = saver_frame_ref(frames[from->frame]);
+		item->collapse_key = (struct hf_bytes){ 0 };
+		broken = take_frame(item, from, request, frames);
+		if (broken != NULL)
+			return broken;
 		store->count++;
 	}
 	return NULL;

@@ -7,7 +7,8 @@
 #include "hf_hash.h"
 #include "hf_text.h"
 
-#define VALUE_VERSION 1
+#define VERSION_PLAIN    1
+#define VERSION_DELIVERY 2
 
 bool saver_name_set(struct saver_name *name, uint64_t salt, uint32_t app, const void *registration,
 		    size_t len)
@@ -82,13 +83,20 @@ bool saver_field_decode(struct hf_bytes field, uint64_t *ret_message_id)
 	return true;
 }
 
-void saver_value_header_encode(uint8_t class, uint64_t expires_ms, uint8_t ret[SAVER_VALUE_HEADER])
+size_t saver_value_encode(const struct saver_value *value, uint8_t ret[SAVER_VALUE_MAX])
 {
-	struct hf_writer w = hf_writer_of(ret, SAVER_VALUE_HEADER);
+	struct hf_writer w = hf_writer_of(ret, SAVER_VALUE_MAX);
+	size_t delivery_len = HF_MIN(value->delivery.len, (size_t)SAVER_DELIVERY_MAX);
 
-	hf_writer_u8(&w, VALUE_VERSION);
-	hf_writer_u8(&w, class);
-	hf_writer_u64(&w, expires_ms);
+	hf_writer_u8(&w, delivery_len == 0 ? VERSION_PLAIN : VERSION_DELIVERY);
+	hf_writer_u8(&w, value->class);
+	hf_writer_u64(&w, value->expires_ms);
+	if (delivery_len > 0) {
+		hf_writer_u16(&w, (uint16_t)delivery_len);
+		hf_writer_bytes(&w, value->delivery.data, delivery_len);
+	}
+	hf_writer_bytes(&w, value->frame.data, HF_MIN(value->frame.len, (size_t)SAVER_FRAME_MAX));
+	return (size_t)(w.pos - ret);
 }
 
 bool saver_value_decode(struct hf_bytes bytes, struct saver_value *ret)
@@ -98,22 +106,32 @@ bool saver_value_decode(struct hf_bytes bytes, struct saver_value *ret)
 
 	ret->class = hf_cursor_u8(&c);
 	ret->expires_ms = hf_cursor_u64(&c);
-	if (c.failed || version != VALUE_VERSION)
+	ret->delivery = (struct hf_bytes){ 0 };
+	if (version == VERSION_DELIVERY) {
+		ret->delivery.len = hf_cursor_u16(&c);
+		ret->delivery.data = hf_cursor_bytes(&c, ret->delivery.len);
+	} else if (version != VERSION_PLAIN) {
+		return false;
+	}
+	if (c.failed)
 		return false;
 	ret->frame = hf_bytes_of(c.pos, hf_cursor_left(&c));
 	return true;
 }
 
-struct saver_frame *saver_frame_new(const void *data, size_t len)
+struct saver_frame *saver_frame_new(struct hf_bytes delivery, struct hf_bytes bytes)
 {
-	struct saver_frame *frame = malloc(sizeof(*frame) + len);
+	struct saver_frame *frame = malloc(sizeof(*frame) + delivery.len + bytes.len);
 
 	if (frame == NULL)
 		return NULL;
 	frame->refs = 1;
-	frame->len = (uint32_t)len;
-	if (len > 0)
-		memcpy(frame->data, data, len);
+	frame->len = (uint32_t)(delivery.len + bytes.len);
+	frame->delivery_len = (uint16_t)delivery.len;
+	if (delivery.len > 0)
+		memcpy(frame->data, delivery.data, delivery.len);
+	if (bytes.len > 0)
+		memcpy(frame->data + delivery.len, bytes.data, bytes.len);
 	return frame;
 }
 

@@ -2,8 +2,11 @@
  *
  *	hf:q:<app>:<registration>   hash: one field per owed message, gone by itself when empty
  *	    field   message id, 8 bytes big endian, so that fields sort like ids
- *	    value   u8 version | u8 class | u64 expires_ms | frame           (little endian)
+ *	    value   u8 1 | u8 class | u64 expires_ms | frame                 (little endian)
+ *	            u8 2 | u8 class | u64 expires_ms | u16 n | n bytes of Delivery, packed | frame
+ *	            Version 2 is written only for a message that has a Delivery.
  *	    field "!" holds, in decimal, how many messages the cap dropped since the last load
+ *	hf:k:<app>:<registration>   hash of collapse keys: collapse.h
  *	hf:i:<app>:<key>            idempotency claim (claims.c)
  *	hf:store, hf:refill         whose store this is, and who refills it (refill.c) */
 #ifndef SAVER_VALUE_H
@@ -12,7 +15,10 @@
 #include "hf_base.h"
 
 #define SAVER_FIELD_SIZE   8
-#define SAVER_VALUE_HEADER 10
+#define SAVER_VALUE_HEADER 12  /* at most */
+#define SAVER_DELIVERY_MAX 512 /* packed */
+#define SAVER_FRAME_MAX    (65536 + 64)
+#define SAVER_VALUE_MAX    (SAVER_VALUE_HEADER + SAVER_DELIVERY_MAX + SAVER_FRAME_MAX)
 #define SAVER_KEY_MAX      (5 + 10 + 1 + HF_REGISTRATION_MAX)
 #define SAVER_LOST_FIELD   "!"
 #define SAVER_QUEUE_PREFIX "hf:q:"
@@ -53,26 +59,37 @@ HF_MUST_CHECK bool saver_field_decode(struct hf_bytes field, uint64_t *ret_messa
 struct saver_value {
 	uint8_t class; /* Hf__Class */
 	uint64_t expires_ms;
-	struct hf_bytes frame; /* borrowed */
+	struct hf_bytes delivery; /* packed Delivery, empty: none; borrowed like the frame */
+	struct hf_bytes frame;
 };
 
-void saver_value_header_encode(uint8_t class, uint64_t expires_ms, uint8_t ret[SAVER_VALUE_HEADER]);
+/* Returns the length; delivery and frame within their bounds. */
+size_t saver_value_encode(const struct saver_value *value, uint8_t ret[SAVER_VALUE_MAX]);
 /* False for a version that we do not know or bytes that are cut short. */
 HF_MUST_CHECK bool saver_value_decode(struct hf_bytes bytes, struct saver_value *ret);
 
-/* One frame, shared by the messages of a call: several registrations, and the rows yet to be
- * written. */
+/* One frame and how it is to be delivered, shared by the messages of a call: several registrations,
+ * and the rows yet to be written. */
 struct saver_frame {
-	uint32_t refs, len;
-	uint8_t data[];
+	uint32_t refs, len; /* len: of both */
+	uint16_t delivery_len;
+	uint8_t data[]; /* Delivery, packed, then the frame */
 };
 
-HF_MUST_CHECK struct saver_frame *saver_frame_new(const void *data,
-						  size_t len); /* refs 1; NULL: no memory */
+/* refs 1; NULL: no memory. */
+HF_MUST_CHECK struct saver_frame *saver_frame_new(struct hf_bytes delivery, struct hf_bytes frame);
 static inline struct saver_frame *saver_frame_ref(struct saver_frame *frame)
 {
 	frame->refs++;
 	return frame;
+}
+static inline struct hf_bytes saver_frame_delivery(const struct saver_frame *frame)
+{
+	return hf_bytes_of(frame->data, frame->delivery_len);
+}
+static inline struct hf_bytes saver_frame_bytes(const struct saver_frame *frame)
+{
+	return hf_bytes_of(frame->data + frame->delivery_len, frame->len - frame->delivery_len);
 }
 void saver_frame_unref(struct saver_frame *frame); /* NULL is fine */
 

@@ -174,6 +174,12 @@ static void on_batch(const struct saver_outcome *outcome, void *ctx)
 	start_batch(batch);
 }
 
+static int append_blob(struct hf_buffer *sql, struct hf_bytes bytes)
+{
+	return bytes.len == 0 ? hf_buffer_append(sql, "''", 2)
+			      : saver_sql_hex(sql, bytes.data, bytes.len);
+}
+
 static int append_row(struct hf_buffer *sql, const struct saver_row *row, bool first)
 {
 	int err = hf_buffer_printf(sql, "%s(%u,", first ? "" : ",", row->name.app);
@@ -184,15 +190,20 @@ static int append_row(struct hf_buffer *sql, const struct saver_row *row, bool f
 		err = hf_buffer_printf(sql, ",%llu,%u,%llu,", (unsigned long long)row->message_id,
 				       row->class, (unsigned long long)row->expires_ms);
 	if (err == 0)
-		err = saver_sql_hex(sql, row->frame->data, row->frame->len);
+		err = append_blob(sql, saver_frame_delivery(row->frame));
+	if (err == 0)
+		err = hf_buffer_append(sql, ",", 1);
+	if (err == 0)
+		err = append_blob(sql, saver_frame_bytes(row->frame));
 	return err == 0 ? hf_buffer_append(sql, ")", 1) : err;
 }
 
 /* Write what is due, unless a statement is under way already. */
 static void start_batch(struct batch *batch)
 {
-	static const char head[] = "INSERT IGNORE INTO messages"
-				   " (app,registration,message_id,class,expires_at,frame) VALUES ";
+	static const char head[] =
+		"INSERT IGNORE INTO messages"
+		" (app,registration,message_id,class,expires_at,delivery,frame) VALUES ";
 	struct saver_write_behind *wb = batch->wb;
 	size_t size_max = saver_database_statement_max(wb->database);
 	uint64_t until = wb->hurry ? UINT64_MAX : hf_loop_now_ms(wb->loop) - wb->options.delay_ms;

@@ -25,7 +25,7 @@ static int setup(void **state)
 
 	assert_int_equal(saver_rows_init(&f->rows, 4, 1000), 0);
 	assert_true(saver_name_set(&f->name, 1, 7, "ana", 3));
-	f->frame = saver_frame_new("0123456789", 10);
+	f->frame = saver_frame_new((struct hf_bytes){ 0 }, HF_BYTES_LITERAL("0123456789"));
 	*state = f;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "deletes.h"
+#include "delivery.h"
 #include "value.h"
 
 static struct saver_name named(uint32_t app, const char *registration)
@@ -82,28 +83,87 @@ static void test_fields_sort_like_ids_and_other_fields_are_no_ids(void **state)
 	assert_false(saver_field_decode(HF_BYTES_LITERAL("123456789"), &id));
 }
 
+/* Exact heap copies let the sanitizer see any overread. */
+static bool decodes(const uint8_t *bytes, size_t len)
+{
+	uint8_t *exact = malloc(len == 0 ? 1 : len);
+	struct saver_value value;
+	bool ok;
+
+	memcpy(exact, bytes, len);
+	ok = saver_value_decode(hf_bytes_of(exact, len), &value);
+	free(exact);
+	return ok;
+}
+
 static void test_a_value_comes_back_as_it_was_and_a_cut_one_is_refused(void **state)
 {
-	uint8_t bytes[SAVER_VALUE_HEADER + 5];
-	struct saver_value value;
+	static uint8_t bytes[SAVER_VALUE_MAX];
+	struct saver_value in = { .class = 2,
+				  .expires_ms = 1769860798412,
+				  .frame = HF_BYTES_LITERAL("frame") },
+			   out;
+	size_t plain = saver_value_encode(&in, bytes), len;
 
-	saver_value_header_encode(2, 1769860798412, bytes);
-	memcpy(bytes + SAVER_VALUE_HEADER, "frame", 5);
-	assert_true(saver_value_decode(hf_bytes_of(bytes, sizeof(bytes)), &value));
-	assert_int_equal(value.class, 2);
-	assert_true(value.expires_ms == 1769860798412);
-	assert_true(hf_bytes_equal(value.frame, HF_BYTES_LITERAL("frame")));
+	assert_int_equal(plain, 10 + 5);
+	assert_int_equal(bytes[0], 1); /* as every version of the store reads it */
+	assert_true(saver_value_decode(hf_bytes_of(bytes, plain), &out));
+	assert_int_equal(out.class, 2);
+	assert_true(out.expires_ms == 1769860798412);
+	assert_int_equal(out.delivery.len, 0);
+	assert_true(hf_bytes_equal(out.frame, in.frame));
+	for (size_t n = 0; n < 10; n++)
+		assert_false(decodes(bytes, n));
 
-	for (size_t len = 0; len < SAVER_VALUE_HEADER; len++) {
-		uint8_t *exact = malloc(len + 1);
+	in.delivery = HF_BYTES_LITERAL("how");
+	len = saver_value_encode(&in, bytes);
+	assert_int_equal(len, plain + 2 + 3);
+	assert_true(saver_value_decode(hf_bytes_of(bytes, len), &out));
+	assert_true(hf_bytes_equal(out.delivery, in.delivery));
+	assert_true(hf_bytes_equal(out.frame, in.frame));
+	assert_true(out.expires_ms == 1769860798412);
+	for (size_t n = 0; n < 15; n++)
+		assert_false(decodes(bytes, n));
+	bytes[0] = 3; /* a version of the future */
+	assert_false(decodes(bytes, len));
+}
 
-		memcpy(exact, bytes, len);
-		exact = realloc(exact, len == 0 ? 1 : len);
-		assert_false(saver_value_decode(hf_bytes_of(exact, len), &value));
-		free(exact);
-	}
-	bytes[0] = 2; /* a version of the future */
-	assert_false(saver_value_decode(hf_bytes_of(bytes, sizeof(bytes)), &value));
+static void test_a_delivery_is_bounded_and_comes_back(void **state)
+{
+	Hf__Delivery in = HF__DELIVERY__INIT, *out;
+	uint8_t packed[SAVER_DELIVERY_MAX], key[SAVER_COLLAPSE_KEY_MAX + 1] = { 'k' };
+	ssize_t len;
+
+	assert_int_equal(saver_delivery_pack(NULL, packed), 0);
+	assert_int_equal(saver_delivery_pack(&in, packed), 0);
+	assert_null(saver_delivery_unpack((struct hf_bytes){ 0 }));
+	in.high = true;
+	in.receipts = 1u << 9;
+	in.collapse_key = (ProtobufCBinaryData){ SAVER_COLLAPSE_KEY_MAX, key };
+	len = saver_delivery_pack(&in, packed);
+	assert_true(len > SAVER_COLLAPSE_KEY_MAX);
+	out = saver_delivery_unpack(hf_bytes_of(packed, (size_t)len));
+	assert_non_null(out);
+	assert_true(out->high);
+	assert_int_equal(out->receipts, 1u << 9);
+	assert_int_equal(out->collapse_key.len, SAVER_COLLAPSE_KEY_MAX);
+	saver_delivery_free(out);
+	in.collapse_key.len++;
+	assert_int_equal(saver_delivery_pack(&in, packed), -EMSGSIZE);
+	assert_null(saver_delivery_unpack(HF_BYTES_LITERAL("\xff\xff")));
+	saver_delivery_free(NULL);
+}
+
+static void test_a_frame_keeps_how_it_is_delivered(void **state)
+{
+	struct saver_frame *frame =
+		saver_frame_new(HF_BYTES_LITERAL("how"), HF_BYTES_LITERAL("what"));
+
+	assert_true(hf_bytes_equal(saver_frame_delivery(frame), HF_BYTES_LITERAL("how")));
+	assert_true(hf_bytes_equal(saver_frame_bytes(frame), HF_BYTES_LITERAL("what")));
+	assert_int_equal(frame->len, 7);
+	saver_frame_unref(saver_frame_ref(frame));
+	saver_frame_unref(frame);
 }
 
 static void test_deletes_leave_the_queue_only_when_done(void **state)
@@ -150,6 +210,8 @@ int main(void)
 		cmocka_unit_test(test_a_registration_has_1_to_64_bytes),
 		cmocka_unit_test(test_fields_sort_like_ids_and_other_fields_are_no_ids),
 		cmocka_unit_test(test_a_value_comes_back_as_it_was_and_a_cut_one_is_refused),
+		cmocka_unit_test(test_a_delivery_is_bounded_and_comes_back),
+		cmocka_unit_test(test_a_frame_keeps_how_it_is_delivered),
 		cmocka_unit_test(test_deletes_leave_the_queue_only_when_done),
 	};
 
