@@ -141,18 +141,17 @@ static const char base64_digits[2][65] = {
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
 };
 
-/* 0..63, or -1. */
-static int base64_digit(char c, bool url)
+/* Of each character: its digit, 0..63, or BASE64_BAD. */
+#define BASE64_BAD 0xff
+static uint8_t base64_values[2][256];
+
+static void base64_fill_values(void)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == (url ? '-' : '+'))
-		return 62;
-	return c == (url ? '_' : '/') ? 63 : -1;
+	memset(base64_values, BASE64_BAD, sizeof(base64_values));
+	for (unsigned url = 0; url < 2; url++) {
+		for (unsigned digit = 0; digit < 64; digit++)
+			base64_values[url][(uint8_t)base64_digits[url][digit]] = (uint8_t)digit;
+	}
 }
 
 /* Length of `text` without its padding; -EINVAL if there is more or less of it than allowed. */
@@ -172,24 +171,34 @@ static ssize_t base64_unpadded_len(const char *text, size_t len, bool url)
 ssize_t hf_base64_decode(const char *text, size_t len, bool url, uint8_t *ret)
 {
 	ssize_t digits = base64_unpadded_len(text, len, url);
+	const uint8_t *values = base64_values[url], *p = (const uint8_t *)text;
+	uint8_t *pos = ret, bad = 0;
 	uint32_t bits = 0;
 	unsigned have = 0;
-	uint8_t *pos = ret;
 
 	if (digits < 0)
 		return digits;
-	for (ssize_t i = 0; i < digits; i++) {
-		int digit = base64_digit(text[i], url);
+	if (values['A'] == values['B']) /* not filled yet */
+		base64_fill_values();
+	for (; digits >= 4; digits -= 4, p += 4) {
+		uint8_t a = values[p[0]], b = values[p[1]], c = values[p[2]], d = values[p[3]];
 
-		if (digit < 0)
-			return -EINVAL;
-		bits = bits << 6 | (unsigned)digit;
+		bad |= a | b | c | d;
+		*pos++ = (uint8_t)(a << 2 | b >> 4);
+		*pos++ = (uint8_t)(b << 4 | c >> 2);
+		*pos++ = (uint8_t)(c << 6 | d);
+	}
+	for (; digits > 0; digits--) {
+		bad |= values[*p];
+		bits = bits << 6 | (values[*p++] & 63u);
 		have += 6;
 		if (have >= 8) {
 			have -= 8;
 			*pos++ = (uint8_t)(bits >> have);
 		}
 	}
+	if (bad > 63)
+		return -EINVAL;
 	if ((bits & ((1u << have) - 1)) != 0)
 		return -EINVAL; /* another text would decode to the same bytes */
 	return pos - ret;

@@ -211,8 +211,8 @@ def unicasts(batch):
 
         def push():
             before, start = room.metric("holdfast_messages_acked_total"), time.monotonic()
-            subprocess.run(bed.push_command(clients, rate=0, batch=batch, connections=8,
-                                            pipeline=32 if batch == 1 else 2, duration=f"{int(duration * 1000)}ms"),
+            subprocess.run(bed.push_command(clients, rate=0, batch=batch, connections=16,
+                                            pipeline=32 if batch == 1 else 4, duration=f"{int(duration * 1000)}ms"),
                            stdout=subprocess.DEVNULL, check=False)
             acked = -1
             while acked != room.metric("holdfast_messages_acked_total"):
