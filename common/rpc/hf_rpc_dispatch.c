@@ -152,12 +152,13 @@ static struct hf_rpc_running *running_begin(struct hf_rpc_peer *peer,
 	return call;
 }
 
-/* A vtable may leave a method out. The generated struct has them as an array after its base. */
+/* A vtable may leave a method out. The generated struct has them as an array after its base; a
+ * service that brings its own invoke() has none, and takes them all. */
 static bool is_implemented(const ProtobufCService *service, uint16_t method)
 {
 	void (*const *handlers)(void) = (void (*const *)(void))(const void *)(service + 1);
 
-	return handlers[method] != NULL;
+	return service->invoke != protobuf_c_service_invoke_internal || handlers[method] != NULL;
 }
 
 void hf_rpc_dispatch(struct hf_rpc_peer *peer, const struct hf_rpc_frame *frame)
