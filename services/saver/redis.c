@@ -75,9 +75,9 @@ struct saver_redis {
 	struct hf_log_throttle refused;
 };
 
-static const char *const op_names[SAVER_OP_COUNT] = { "store",   "load",   "remove",
-						      "inspect", "claim",  "redeliver",
-						      "sweep",   "refill", "check" };
+static const char *const op_names[SAVER_OP_COUNT] = { "store", "load",      "remove", "inspect",
+						      "claim", "redeliver", "sweep",  "refill",
+						      "check", "job",       "log",    "broadcast" };
 
 static void connect_node(struct node *node);
 

@@ -23,6 +23,9 @@ enum saver_error {
 	SAVER_REFILLING,  /* Redis came back empty and is filled from the database */
 	SAVER_OVERLOADED, /* too much is waiting for Redis or the database already */
 	SAVER_INTERNAL,   /* a reply that makes no sense, or no memory */
+	SAVER_LOG_FULL,   /* the app has as many broadcasts, recalls or spans as it may */
+	SAVER_BROADCAST_CONCURRENCY, /* as many of the app's broadcasts run as may */
+	SAVER_JOBS_FULL,             /* the app has too many jobs that are not final */
 	SAVER_ERROR_COUNT
 };
 
@@ -37,6 +40,9 @@ enum saver_op {
 	SAVER_OP_SWEEP,
 	SAVER_OP_REFILL,
 	SAVER_OP_CHECK,
+	SAVER_OP_JOB,
+	SAVER_OP_LOG,
+	SAVER_OP_BROADCAST, /* what a registration has acked of the log */
 	SAVER_OP_COUNT
 };
 

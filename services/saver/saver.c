@@ -98,6 +98,9 @@ static const struct {
 	[SAVER_REFILLING] = { HF_RPC_UNAVAILABLE, "REFILLING" },
 	[SAVER_OVERLOADED] = { HF_RPC_OVERLOADED, "OVERLOADED" },
 	[SAVER_INTERNAL] = { HF_RPC_INTERNAL, "INTERNAL" },
+	[SAVER_LOG_FULL] = { HF_RPC_OVERLOADED, "LOG_FULL" },
+	[SAVER_BROADCAST_CONCURRENCY] = { HF_RPC_OVERLOADED, "BROADCAST_CONCURRENCY" },
+	[SAVER_JOBS_FULL] = { HF_RPC_OVERLOADED, "JOBS_FULL" },
 };
 
 const char *saver_error_reason(enum saver_error error)
@@ -254,6 +257,11 @@ static void make_metrics(struct saver *saver)
 	metrics->owed_overflow =
 		hf_metrics_counter(m, "holdfast_saver_owed_overflow_total", NULL,
 				   "Messages not looked after, as redelivery.entries was reached.");
+	metrics->jobs_put = hf_metrics_counter(m, "holdfast_saver_jobs_put_total", NULL,
+					       "Jobs accepted, repeated calls too.");
+	metrics->jobs_leased =
+		hf_metrics_counter(m, "holdfast_saver_jobs_leased_total", NULL,
+				   "Jobs given to a center to run, or to go on with.");
 	hf_metrics_gauge_fn(m, "holdfast_saver_quarantined_registrations", NULL,
 			    "Queues that are closed now.", read_quarantined, saver);
 	hf_metrics_gauge_fn(m, "holdfast_saver_owed_messages", NULL,
@@ -366,6 +374,12 @@ static int saver_start(struct hf_service *service)
 		.queue = saver_on_queue,
 		.purge = saver_on_purge,
 		.saver_stats = saver_on_saver_stats,
+		.put_job = saver_on_put_job,
+		.read_job = saver_on_read_job,
+		.change_job = saver_on_change_job,
+		.list_jobs = saver_on_list_jobs,
+		.lease_jobs = saver_on_lease_jobs,
+		.renew_job = saver_on_renew_job,
 	};
 	struct saver *saver = calloc(1, sizeof(*saver));
 	int err;

@@ -48,6 +48,7 @@ struct saver_metrics {
 	uint64_t *unreadable; /* values in Redis that no version of ours wrote */
 	uint64_t *quarantined_registrations, *quarantined_messages;
 	uint64_t *owed_overflow;
+	uint64_t *jobs_put, *jobs_leased;
 };
 
 struct saver {
@@ -67,6 +68,7 @@ struct saver {
 	struct saver_quarantine quarantine;
 	struct saver_history history;
 	struct saver_await await;
+	unsigned lease_node;   /* the Redis node that LeaseJobs begins at next */
 	struct hf_table trims; /* trim.c: queues that are being cut to their cap */
 	struct hf_peers *registers, *rooms, *savers;
 	struct hf_log_throttle unreadable_throttle;
@@ -83,6 +85,8 @@ static inline unsigned saver_node_of(const struct saver *saver, const struct sav
 {
 	return saver_redis_node_of(saver->redis, name->slot);
 }
+/* The node that has an app's broadcast log and jobs. */
+unsigned saver_app_node(const struct saver *saver, uint32_t app);
 /* Does the slot belong to this process, as the keeper has it now? */
 bool saver_owns(const struct saver *saver, uint16_t slot);
 
@@ -133,5 +137,18 @@ void saver_on_purge(Hf__Saver_Service *rpc, const Hf__PurgeRequest *request,
 		    Hf__PurgeReply_Closure closure, void *call);
 void saver_on_saver_stats(Hf__Saver_Service *rpc, const Hf__SaverStatsRequest *request,
 			  Hf__SaverStatsReply_Closure closure, void *call);
+
+void saver_on_put_job(Hf__Saver_Service *rpc, const Hf__PutJobRequest *request,
+		      Hf__PutJobReply_Closure closure, void *call);
+void saver_on_read_job(Hf__Saver_Service *rpc, const Hf__ReadJobRequest *request,
+		       Hf__ReadJobReply_Closure closure, void *call);
+void saver_on_change_job(Hf__Saver_Service *rpc, const Hf__ChangeJobRequest *request,
+			 Hf__ChangeJobReply_Closure closure, void *call);
+void saver_on_list_jobs(Hf__Saver_Service *rpc, const Hf__ListJobsRequest *request,
+			Hf__ListJobsReply_Closure closure, void *call);
+void saver_on_lease_jobs(Hf__Saver_Service *rpc, const Hf__LeaseJobsRequest *request,
+			 Hf__LeaseJobsReply_Closure closure, void *call);
+void saver_on_renew_job(Hf__Saver_Service *rpc, const Hf__RenewJobRequest *request,
+			Hf__RenewJobReply_Closure closure, void *call);
 
 #endif
