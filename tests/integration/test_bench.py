@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from harness.callback import Callback
 from harness.cluster import BUILD, binary
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -90,6 +91,22 @@ def test_storm_drops_its_share_and_gets_it_back(cluster, app, tmp_path):
     waves = summary(tmp_path, "storm")["connections"]["waves"]
     assert len(waves) == 2, output
     assert all(0 < wave["dropped"] == wave["recovered"] < 60 for wave in waves)
+
+
+def test_upstream_reaches_the_business_and_counts_its_answers(cluster, app, tmp_path):
+    server = Callback(lambda received: (200, {"Content-Type": "application/json"}, b'{"taken":true}'))
+    try:
+        answer = app.cluster.operator("POST", app.path("webhooks"), {
+            "url": server.url, "forward_types": ["load"], "allow_cidrs": ["127.0.0.0/8"]})
+        assert answer.status == 201, answer
+        output = finish(clients(cluster, app, tmp_path, "upstream", 20, rate=50, type="load", duration="4s"))
+    finally:
+        server.stop()
+    counters = summary(tmp_path, "upstream")["counters"]
+    sent = counters["upstream_sent"]
+    assert 100 <= sent <= 110 and counters["upstream_refused"] == 0, output  # two seconds of 50, 1 s before and after
+    assert counters["upstream_accepted"] == counters["upstream_answers"] == sent == len(server.received)
+    assert summary(tmp_path, "upstream")["latency_us"]["upstream"]["corrected"]["count"] == sent
 
 
 def test_http_asks_the_dispatcher(cluster, app, tmp_path):

@@ -36,8 +36,9 @@ enum command_kind {
 	COMMAND_HTTP = 1 << 4,
 	COMMAND_REPORT = 1 << 5,
 	COMMAND_MERGE = 1 << 6,
+	COMMAND_UPSTREAM = 1 << 7,
 };
-#define COMMANDS_CLIENT (COMMAND_CONN | COMMAND_RECV | COMMAND_STORM)
+#define COMMANDS_CLIENT (COMMAND_CONN | COMMAND_RECV | COMMAND_STORM | COMMAND_UPSTREAM)
 #define COMMANDS_LOAD   (COMMAND_PUSH | COMMAND_HTTP)
 #define COMMANDS_RUN    (COMMANDS_CLIENT | COMMANDS_LOAD)
 
@@ -63,7 +64,7 @@ struct options {
 	uint64_t expect;
 	/* messages */
 	uint64_t size, qos, ttl_s, batch;
-	char *wait;
+	char *wait, *forward_type;
 	/* requests */
 	uint64_t connections, pipeline;
 	char *method, *body, *body_file, *content_type;
@@ -112,6 +113,10 @@ enum counter {
 	COUNT_HTTP_4XX, /* the others */
 	COUNT_HTTP_5XX,
 	COUNT_HTTP_LOST, /* no answer: the connection ended */
+	COUNT_UPSTREAM_SENT,
+	COUNT_UPSTREAM_ACCEPTED, /* UPSTREAM_ACK with code 0 */
+	COUNT_UPSTREAM_REFUSED,  /* with another, a full socket, or too many unanswered */
+	COUNT_UPSTREAM_ANSWERS,  /* pushes that name the sequence of a message sent */
 	COUNTERS
 };
 extern const char *const counter_names[COUNTERS];
@@ -126,6 +131,8 @@ enum hist {
 	HIST_DELIVER_BACK,  /* clients that were dropped, after their return */
 	HIST_REQUEST,       /* intended send to answer */
 	HIST_REQUEST_UNCORRECTED,
+	HIST_UPSTREAM, /* intended send to UPSTREAM_ACK: the business has answered */
+	HIST_UPSTREAM_UNCORRECTED,
 	HIST_LAG, /* how late a 10 ms tick of a worker runs */
 	HISTS
 };

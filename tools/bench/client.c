@@ -56,7 +56,7 @@ static void lose(struct client *client, bool with_bye)
 	finish(client);
 }
 
-static bool send_all(struct client *client, const uint8_t *data, size_t len)
+bool client_send(struct client *client, const uint8_t *data, size_t len)
 {
 	/* A device sends little: a socket that is full is one whose server has stopped reading. */
 	if (send(client->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len) {
@@ -69,7 +69,7 @@ static bool send_all(struct client *client, const uint8_t *data, size_t len)
 
 void client_ping(struct client *client)
 {
-	send_all(client, hf_wire_ping_frame, sizeof(hf_wire_ping_frame));
+	client_send(client, hf_wire_ping_frame, sizeof(hf_wire_ping_frame));
 }
 
 static void login(struct client *client)
@@ -99,7 +99,7 @@ static void login(struct client *client)
 		lose(client, false);
 		return;
 	}
-	send_all(client, frame, (size_t)frame_len);
+	client_send(client, frame, (size_t)frame_len);
 }
 
 void client_start(struct client *client, uint64_t intended_ns)
@@ -217,6 +217,10 @@ static void on_push(struct client *client, struct hf_bytes body)
 	if (hf_wire_decode_push(body, &push) < 0)
 		return;
 	count(client, COUNT_RX_MESSAGES, 1);
+	if (push.upstream_sequence != 0) {
+		upstream_on_answer(client, push.upstream_sequence);
+		return;
+	}
 	if (push.qos > 0 && !engine->worker->options->no_ack)
 		fleet->acks[fleet->ack_count++] = push.message_id;
 	if (!payload_read(push.payload, &payload)) {
@@ -249,7 +253,7 @@ static void flush_acks(struct client *client)
 	count(client, COUNT_ACKS, fleet->ack_count);
 	fleet->ack_count = 0;
 	if (len > 0)
-		send_all(client, frame, (size_t)len);
+		client_send(client, frame, (size_t)len);
 }
 
 static void on_bye(struct client *client, struct hf_bytes body)
@@ -274,7 +278,10 @@ static void on_frame(struct client *client, const struct hf_wire_frame *frame)
 			flush_acks(client);
 		break;
 	case HF_WIRE_PING:
-		send_all(client, hf_wire_pong_frame, sizeof(hf_wire_pong_frame));
+		client_send(client, hf_wire_pong_frame, sizeof(hf_wire_pong_frame));
+		break;
+	case HF_WIRE_UPSTREAM_ACK:
+		upstream_on_ack(client, frame->body);
 		break;
 	case HF_WIRE_BYE:
 		on_bye(client, frame->body);

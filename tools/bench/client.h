@@ -39,6 +39,7 @@ struct fleet {
 	uint64_t back_start_ns;
 	unsigned next_wave, current_wave;
 	uint64_t end_ns, sweep_pos;
+	struct upstream *upstream; /* NULL: no such command */
 };
 
 #define CLIENT_BUFFER (256u * 1024)
@@ -48,5 +49,14 @@ void client_start(struct client *client, uint64_t intended_ns);
 /* Ends the connection: by BYE and FIN, or RST. */
 void client_drop(struct client *client, bool reset);
 void client_ping(struct client *client);
+/* False: the connection is gone. */
+bool client_send(struct client *client, const uint8_t *data, size_t len);
+
+/* upstream.c: what clients send to their business. */
+HF_MUST_CHECK int upstream_open(struct fleet *fleet); /* 0 or -ENOMEM */
+void upstream_close(struct fleet *fleet);
+uint64_t upstream_send_due(struct fleet *fleet); /* when the next one is */
+void upstream_on_ack(struct client *client, struct hf_bytes body);
+void upstream_on_answer(struct client *client, uint32_t sequence);
 
 #endif

@@ -97,6 +97,8 @@ static uint64_t on_schedule(struct engine *engine)
 	uint64_t next_ns = make_arrivals(fleet), wave_ns = UINT64_MAX, back_ns;
 
 	engine->worker->stats->schedule_done = fleet->next_arrival == fleet->count;
+	if (fleet->upstream != NULL)
+		next_ns = HF_MIN(next_ns, upstream_send_due(fleet));
 	if (options_of(fleet)->command == COMMAND_STORM) {
 		if (fleet->next_wave < options_of(fleet)->waves) {
 			wave_ns = wave_due(fleet);
@@ -185,6 +187,8 @@ int clients_run(struct worker *worker)
 	for (uint64_t i = 0; i < fleet->count; i++)
 		client_init(&fleet->clients[i], fleet,
 			    (uint32_t)(i * worker->count + worker->index));
+	if (worker->options->command == COMMAND_UPSTREAM && (err = upstream_open(fleet)) < 0)
+		goto out;
 	fleet->engine.ctx = fleet;
 	fleet->engine.on_schedule = on_schedule;
 	fleet->engine.on_tick = on_tick;
@@ -195,6 +199,7 @@ int clients_run(struct worker *worker)
 	for (uint64_t i = 0; i < fleet->count; i++)
 		client_drop(&fleet->clients[i], false);
 out:
+	upstream_close(fleet);
 	free(fleet->buffer);
 	free(fleet->back);
 	free(fleet->clients);

@@ -20,6 +20,13 @@ static const struct command {
 	  "The same share drops in each wave; the others are the measure: `deliver` is what they "
 	  "saw\n"
 	  "in quiet times, `deliver_storm` while the dropped ones were coming back.\n" },
+	{ "upstream", COMMAND_UPSTREAM, supervise, "conn, and clients send to their business",
+	  "Messages of --rate a second, all clients together, go from clients in turn to the "
+	  "callback "
+	  "of\n"
+	  "--type, once all are there. `upstream` is the time until UPSTREAM_ACK, which says that "
+	  "the\n"
+	  "business has answered; what it answers comes as a push.\n" },
 	{ "push", COMMAND_PUSH, supervise, "send messages through center's API",
 	  "Each request sends --batch messages, each to a random registration of the id range. "
 	  "The\n"

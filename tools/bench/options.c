@@ -4,6 +4,7 @@
 
 #include "bench.h"
 #include "hf_text.h"
+#include "hf_wire.h"
 
 enum type {
 	TYPE_STRING,
@@ -65,10 +66,14 @@ static const struct option table[] = {
 	{ "no-ack", 0, TYPE_FLAG, AT(no_ack), NULL, COMMANDS_CLIENT, NULL, "never ack" },
 	{ "expect", 0, TYPE_UINT, AT(expect), "0", COMMAND_RECV | COMMAND_STORM, "N",
 	  "end once N messages came; fewer at the end count as lost" },
-	{ "rate", 'r', TYPE_NUMBER, AT(rate), "100", COMMANDS_LOAD, "N",
-	  "requests a second, open loop; 0: closed loop, as fast as answers come" },
-	{ "size", 's', TYPE_SIZE, AT(size), "256", COMMAND_PUSH, "BYTES",
+	{ "rate", 'r', TYPE_NUMBER, AT(rate), "100", COMMANDS_LOAD | COMMAND_UPSTREAM, "N",
+	  "requests, or messages of clients, a second, open loop; push and http: 0 is a closed "
+	  "loop, "
+	  "as fast as answers come" },
+	{ "size", 's', TYPE_SIZE, AT(size), "256", COMMAND_PUSH | COMMAND_UPSTREAM, "BYTES",
 	  "payload, its 32 byte head included" },
+	{ "type", 0, TYPE_STRING, AT(forward_type), "bench", COMMAND_UPSTREAM, "NAME",
+	  "forward type of the messages" },
 	{ "qos", 'q', TYPE_UINT, AT(qos), "1", COMMAND_PUSH, "0|1", "1: stored and acked" },
 	{ "ttl", 0, TYPE_UINT, AT(ttl_s), "3600", COMMAND_PUSH, "SECONDS", "of each message" },
 	{ "batch", 0, TYPE_UINT, AT(batch), "1", COMMAND_PUSH, "N",
@@ -142,6 +147,7 @@ static int set(const struct option *option, struct options *options, const char 
 
 	switch (option->type) {
 	case TYPE_STRING:
+		free(*(char **)to); /* the preset */
 		*(char **)to = strdup(text);
 		return *(char **)to == NULL ? EXIT_USAGE : 0;
 	case TYPE_UINT:
@@ -205,6 +211,14 @@ static int check(struct options *o)
 			return refuse("fraction", "is at most 1");
 		if (o->waves > WAVES_MAX)
 			return refuse("waves", "is at most 32");
+	}
+	if (o->command == COMMAND_UPSTREAM) {
+		if (o->rate <= 0)
+			return refuse("rate", "must be above 0");
+		if (o->size < PAYLOAD_HEAD || o->size > 65536)
+			return refuse("size", "is 32 to 65536 bytes");
+		if (strlen(o->forward_type) < 1 || strlen(o->forward_type) > HF_WIRE_LABEL_MAX)
+			return refuse("type", "is 1 to 32 bytes");
 	}
 	if ((o->command & COMMANDS_LOAD) && o->url == NULL)
 		return refuse("url", "is needed");

@@ -100,6 +100,16 @@ void result_print(FILE *to, const struct result *result)
 			(unsigned long long)c[COUNT_DUPLICATED],
 			(unsigned long long)c[COUNT_REORDERED],
 			(unsigned long long)c[COUNT_FOREIGN], (unsigned long long)c[COUNT_ACKS]);
+	if (c[COUNT_UPSTREAM_SENT] > 0)
+		fprintf(to,
+			"upstream: %llu sent, %llu accepted, %llu refused, %llu answered by a "
+			"push, "
+			"never sent %llu\n",
+			(unsigned long long)c[COUNT_UPSTREAM_SENT],
+			(unsigned long long)c[COUNT_UPSTREAM_ACCEPTED],
+			(unsigned long long)c[COUNT_UPSTREAM_REFUSED],
+			(unsigned long long)c[COUNT_UPSTREAM_ANSWERS],
+			(unsigned long long)c[COUNT_DROPPED_ARRIVALS]);
 	if (c[COUNT_SENT] > 0)
 		fprintf(to,
 			"requests: %llu sent with %llu messages, %llu answered, %llu messages "

@@ -25,6 +25,10 @@ const char *const counter_names[COUNTERS] = {
 	[COUNT_HTTP_4XX] = "http_4xx",
 	[COUNT_HTTP_5XX] = "http_5xx",
 	[COUNT_HTTP_LOST] = "http_lost",
+	[COUNT_UPSTREAM_SENT] = "upstream_sent",
+	[COUNT_UPSTREAM_ACCEPTED] = "upstream_accepted",
+	[COUNT_UPSTREAM_REFUSED] = "upstream_refused",
+	[COUNT_UPSTREAM_ANSWERS] = "upstream_answers",
 };
 
 const char *const hist_names[HISTS] = {
@@ -37,6 +41,8 @@ const char *const hist_names[HISTS] = {
 	[HIST_DELIVER_BACK] = "deliver_back",
 	[HIST_REQUEST] = "request",
 	[HIST_REQUEST_UNCORRECTED] = "request_uncorrected",
+	[HIST_UPSTREAM] = "upstream",
+	[HIST_UPSTREAM_UNCORRECTED] = "upstream_uncorrected",
 	[HIST_LAG] = "lag",
 };
 

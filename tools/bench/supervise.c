@@ -113,6 +113,8 @@ enum hist main_hist(unsigned command)
 {
 	if (command & COMMANDS_LOAD)
 		return HIST_REQUEST;
+	if (command == COMMAND_UPSTREAM)
+		return HIST_UPSTREAM;
 	return command == COMMAND_CONN ? HIST_LOGIN : HIST_DELIVER;
 }
 

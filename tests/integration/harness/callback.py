@@ -48,6 +48,7 @@ class Callback:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body leave in two writes
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
