@@ -163,6 +163,7 @@ static json_t *latency_json(const struct stats *total)
 	} rows[] = { { "login", HIST_LOGIN, HIST_LOGIN_UNCORRECTED },
 		     { "deliver", HIST_DELIVER, HIST_DELIVER_UNCORRECTED },
 		     { "request", HIST_REQUEST, HIST_REQUEST_UNCORRECTED },
+		     { "upstream", HIST_UPSTREAM, HIST_UPSTREAM_UNCORRECTED },
 		     { "connect", HIST_CONNECT, HISTS },
 		     { "deliver_storm", HIST_DELIVER_STORM, HISTS },
 		     { "deliver_back", HIST_DELIVER_BACK, HISTS },
