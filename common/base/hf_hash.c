@@ -49,6 +49,11 @@ uint16_t hf_slot(uint64_t salt, uint32_t app, const void *registration, size_t l
 	return (uint16_t)(XXH3_64bits_withSeed(key, 4 + len, salt) % HF_SLOTS);
 }
 
+uint64_t hf_hash_shared(uint64_t seed, const void *data, size_t len)
+{
+	return XXH3_64bits_withSeed(data, len, seed);
+}
+
 double hf_rendezvous(uint64_t key, const char *node, uint32_t weight)
 {
 	uint64_t hash = XXH3_64bits_withSeed(node, strlen(node), key);

@@ -19,6 +19,9 @@ uint64_t hf_hash_registration(uint32_t app, const void *registration, size_t len
  * has its slot likewise). */
 uint16_t hf_slot(uint64_t salt, uint32_t app, const void *registration, size_t len);
 
+/* The same in every process, salted by `seed`: for what several of them must agree on. */
+uint64_t hf_hash_shared(uint64_t seed, const void *data, size_t len);
+
 /* Weight of `node` for `key`: the node with the highest score owns the key (highest random weight,
  * Thaler and Ravishankar 1996). Weighted form: score = -weight / ln(uniform hash); weight 0 never
  * wins against a positive one. */

@@ -184,6 +184,8 @@ int hf_app_decode(const char *text, size_t len, struct hf_app *ret,
 	if (err == 0)
 		err = hf_webhooks_read(&document.webhooks, app.webhooks, &app.webhook_count, error);
 	hf_config_deinit(app_options, &document);
+	if (app.enabled && err == 0)
+		app.event_mask = hf_webhooks_event_mask(app.webhooks, app.webhook_count);
 	if (err == 0)
 		*ret = app;
 	return err;

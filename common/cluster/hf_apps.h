@@ -50,6 +50,7 @@ struct hf_app {
 	uint32_t stored_per_registration;    /* 1..1000; the oldest leave first */
 	size_t webhook_count;
 	struct hf_webhook webhooks[HF_WEBHOOKS_MAX];
+	uint32_t event_mask; /* events that at least one callback wants; 0 for a disabled app */
 };
 
 struct hf_apps;

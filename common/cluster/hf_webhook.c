@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "hf_event.h"
 #include "hf_text.h"
 
 #define AT(field) offsetof(struct hf_webhook_document, field)
@@ -23,6 +24,14 @@ const struct hf_option hf_webhook_options[] = {
 	  HF_WEBHOOK_IN_FLIGHT_MAX, "requests at once, per coordinator" },
 	{ "max_per_second", HF_OPT_UINT, AT(max_per_second), HF_WEBHOOK_RATE_DEFAULT, 1,
 	  HF_WEBHOOK_PER_SECOND_MAX, "requests a second, per coordinator" },
+	{ "events", HF_OPT_STRINGS, AT(events), "", 0, HF_WEBHOOK_PATTERNS_MAX,
+	  "events that go there: names, \"message.*\" and the like, or \"*\"" },
+	{ "batch.max_events", HF_OPT_UINT, AT(batch_events), HF_WEBHOOK_BATCH_DEFAULT, 1,
+	  HF_WEBHOOK_BATCH_MAX, "most events of one request" },
+	{ "batch.max_wait", HF_OPT_MSEC, AT(batch_wait_ms), HF_WEBHOOK_WAIT_DEFAULT, 0,
+	  HF_WEBHOOK_WAIT_MAX_MS, "longest wait for more events" },
+	{ "disabled_reason", HF_OPT_STRING, AT(disabled_reason), "", 0, HF_WEBHOOK_REASON_MAX,
+	  "why the cluster turned it off" },
 	{ 0 },
 };
 #undef AT
@@ -117,6 +126,16 @@ static int read_lists(const struct hf_webhook_document *from, size_t index, stru
 		if (hf_cidr_parse(from->allow_cidrs.values[i], &ret->networks[i]) < 0)
 			return fail(error, index, "allow_cidrs: networks such as 10.0.0.0/8");
 	ret->network_count = (uint8_t)from->allow_cidrs.count;
+	for (size_t i = 0; i < from->events.count; i++) {
+		const char *pattern = from->events.values[i];
+		uint32_t mask = hf_event_mask(pattern);
+
+		if (mask == 0 || strlen(pattern) > HF_WEBHOOK_PATTERN_MAX)
+			return fail(error, index, "events: names of events, or like message.*");
+		memcpy(ret->patterns[i], pattern, strlen(pattern) + 1);
+		ret->event_mask |= mask;
+	}
+	ret->pattern_count = (uint8_t)from->events.count;
 	return 0;
 }
 
@@ -142,6 +161,10 @@ int hf_webhooks_read(const struct hf_list *list, struct hf_webhook ret[HF_WEBHOO
 		ret[i].timeout_ms = (uint32_t)from->timeout_ms;
 		ret[i].max_in_flight = (uint32_t)from->max_in_flight;
 		ret[i].max_per_second = (uint32_t)from->max_per_second;
+		ret[i].batch_events = (uint32_t)from->batch_events;
+		ret[i].batch_wait_ms = (uint32_t)from->batch_wait_ms;
+		memcpy(ret[i].disabled_reason, from->disabled_reason,
+		       strlen(from->disabled_reason) + 1);
 		if (read_lists(from, i, &ret[i], error) < 0)
 			return -EINVAL;
 	}
@@ -152,8 +175,10 @@ int hf_webhooks_read(const struct hf_list *list, struct hf_webhook ret[HF_WEBHOO
 static json_t *encode(const struct hf_webhook *webhook)
 {
 	json_t *types = json_array(), *secrets = json_array(), *networks = json_array();
-	char timeout[24];
+	json_t *events = json_array();
+	char timeout[24], wait[24];
 
+	snprintf(wait, sizeof(wait), "%ums", webhook->batch_wait_ms);
 	snprintf(timeout, sizeof(timeout), "%ums", webhook->timeout_ms);
 	for (size_t i = 0; i < webhook->type_count; i++)
 		json_array_append_new(types, json_string(webhook->types[i]));
@@ -169,11 +194,15 @@ static json_t *encode(const struct hf_webhook *webhook)
 		hf_webhook_network_format(&webhook->networks[i], text);
 		json_array_append_new(networks, json_string(text));
 	}
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:s, s:I, s:I}", "id", webhook->id, "url",
-			 webhook->url, "enabled", (int)webhook->enabled, "forward_types", types,
-			 "secrets", secrets, "allow_cidrs", networks, "timeout", timeout,
-			 "max_in_flight", (json_int_t)webhook->max_in_flight, "max_per_second",
-			 (json_int_t)webhook->max_per_second);
+	for (size_t i = 0; i < webhook->pattern_count; i++)
+		json_array_append_new(events, json_string(webhook->patterns[i]));
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:s, s:I, s:I, s:o, s:{s:I, s:s}, s:s}",
+			 "id", webhook->id, "url", webhook->url, "enabled", (int)webhook->enabled,
+			 "forward_types", types, "secrets", secrets, "allow_cidrs", networks,
+			 "timeout", timeout, "max_in_flight", (json_int_t)webhook->max_in_flight,
+			 "max_per_second", (json_int_t)webhook->max_per_second, "events", events,
+			 "batch", "max_events", (json_int_t)webhook->batch_events, "max_wait", wait,
+			 "disabled_reason", webhook->disabled_reason);
 }
 
 json_t *hf_webhooks_encode(const struct hf_webhook *webhooks, size_t count)
@@ -187,6 +216,16 @@ json_t *hf_webhooks_encode(const struct hf_webhook *webhooks, size_t count)
 		}
 	}
 	return list;
+}
+
+uint32_t hf_webhooks_event_mask(const struct hf_webhook *webhooks, size_t count)
+{
+	uint32_t mask = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (webhooks[i].enabled)
+			mask |= webhooks[i].event_mask;
+	return mask;
 }
 
 const struct hf_webhook *hf_webhook_for_type(const struct hf_webhook *webhooks, size_t count,

@@ -2,7 +2,12 @@
  *
  *	{"id":"orders","url":"https://shop.example/hooks","enabled":true,"forward_types":["order"],
  *	 "secrets":["whsec_base64..."],"allow_cidrs":[],"timeout":"5s","max_in_flight":16,
- *	 "max_per_second":1000}
+ *	 "max_per_second":1000,"events":["message.*"],"batch":{"max_events":100,"max_wait":"100ms"},
+ *	 "disabled_reason":""}
+ *
+ * `events` are names of events or their first part (hf_event.h); up to `max_events` go in one
+ * request, and the first of them waits for `max_wait` at most. `disabled_reason` says why the
+ * cluster turned `enabled` off: the callback answered 410.
  *
  * `forward_types` are the types of upstream messages that go there; "*" stands for all that no
  * other callback of the app names. Two secrets while one replaces the other: every request carries
@@ -33,6 +38,13 @@
 #define HF_WEBHOOK_TIMEOUT_DEFAULT   "5s"
 #define HF_WEBHOOK_IN_FLIGHT_DEFAULT "16"
 #define HF_WEBHOOK_RATE_DEFAULT      "1000"
+#define HF_WEBHOOK_PATTERNS_MAX      16
+#define HF_WEBHOOK_PATTERN_MAX       31
+#define HF_WEBHOOK_BATCH_MAX         500
+#define HF_WEBHOOK_WAIT_MAX_MS       10000
+#define HF_WEBHOOK_BATCH_DEFAULT     "100"
+#define HF_WEBHOOK_WAIT_DEFAULT      "100ms"
+#define HF_WEBHOOK_REASON_MAX        63
 
 struct hf_webhook_secret {
 	uint8_t len;
@@ -51,14 +63,20 @@ struct hf_webhook {
 	uint32_t timeout_ms;
 	uint32_t max_in_flight;
 	uint32_t max_per_second;
+	uint8_t pattern_count;
+	char patterns[HF_WEBHOOK_PATTERNS_MAX][HF_WEBHOOK_PATTERN_MAX + 1]; /* `events` */
+	uint32_t event_mask; /* what they name, whether enabled or not */
+	uint32_t batch_events, batch_wait_ms;
+	char disabled_reason[HF_WEBHOOK_REASON_MAX + 1];
 };
 
 /* One item of `webhooks` as the table reads it. */
 struct hf_webhook_document {
 	char *id, *url;
 	bool enabled;
-	struct hf_strings forward_types, secrets, allow_cidrs;
-	uint64_t timeout_ms, max_in_flight, max_per_second;
+	struct hf_strings forward_types, secrets, allow_cidrs, events;
+	uint64_t timeout_ms, max_in_flight, max_per_second, batch_events, batch_wait_ms;
+	char *disabled_reason;
 };
 extern const struct hf_option hf_webhook_options[];
 
@@ -79,6 +97,9 @@ HF_MUST_CHECK int hf_webhook_secret_parse(const char *text, struct hf_webhook_se
 void hf_webhook_secret_format(const struct hf_webhook_secret *secret,
 			      char ret[HF_WEBHOOK_SECRET_TEXT + 4]);
 void hf_webhook_network_format(const struct hf_cidr *network, char ret[HF_CIDR_TEXT_MAX + 1]);
+
+/* Events that at least one enabled one of them wants. */
+uint32_t hf_webhooks_event_mask(const struct hf_webhook *webhooks, size_t count);
 
 /* Which of them takes upstream messages of this type; NULL: none. */
 const struct hf_webhook *hf_webhook_for_type(const struct hf_webhook *webhooks, size_t count,

@@ -77,7 +77,8 @@ struct saver_redis {
 
 static const char *const op_names[SAVER_OP_COUNT] = { "store", "load",      "remove", "inspect",
 						      "claim", "redeliver", "sweep",  "refill",
-						      "check", "job",       "log",    "broadcast" };
+						      "check", "job",       "log",    "broadcast",
+						      "spool" };
 
 static void connect_node(struct node *node);
 

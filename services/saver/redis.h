@@ -43,6 +43,7 @@ enum saver_op {
 	SAVER_OP_JOB,
 	SAVER_OP_LOG,
 	SAVER_OP_BROADCAST, /* what a registration has acked of the log */
+	SAVER_OP_SPOOL,
 	SAVER_OP_COUNT
 };
 

@@ -10,6 +10,7 @@
 #include "refill.h"
 #include "register.pb-c.h"
 #include "room.pb-c.h"
+#include "spool.h"
 #include "sweep.h"
 
 #define AT(member) offsetof(struct saver_config, member)
@@ -84,6 +85,16 @@ static const struct hf_option saver_options[] = {
 	  "callers that wait for an ack" },
 	{ "claims.ttl", HF_OPT_MSEC, AT(claims_ttl_ms), "1d", 1000, 7 * 86400000ull,
 	  "for how long an idempotency key answers" },
+	{ "spool.events", HF_OPT_UINT, AT(spool_events), "100000", 1, 100000000,
+	  "events that may wait for an app's callbacks; above it new ones are refused", NULL, NULL,
+	  0, true },
+	{ "spool.bytes", HF_OPT_SIZE, AT(spool_bytes), "64MiB", 65536, 1ull << 36, "their bytes",
+	  NULL, NULL, 0, true },
+	{ "dead_letters.max", HF_OPT_UINT, AT(dead_letters_max), "1000", 1, 100000,
+	  "deliveries that were given up, kept for each callback; the oldest leave first", NULL,
+	  NULL, 0, true },
+	{ "dead_letters.bytes", HF_OPT_SIZE, AT(dead_letters_bytes), "32MiB", 65536, 1ull << 32,
+	  "their bytes", NULL, NULL, 0, true },
 	{ 0 },
 };
 
@@ -262,6 +273,9 @@ static void make_metrics(struct saver *saver)
 	metrics->jobs_leased =
 		hf_metrics_counter(m, "holdfast_saver_jobs_leased_total", NULL,
 				   "Jobs given to a center to run, or to go on with.");
+	metrics->letters_dropped = hf_metrics_counter(
+		m, "holdfast_saver_dead_letters_dropped_total", NULL,
+		"Deliveries given up that left, as dead_letters.max or .bytes was reached.");
 	hf_metrics_gauge_fn(m, "holdfast_saver_quarantined_registrations", NULL,
 			    "Queues that are closed now.", read_quarantined, saver);
 	hf_metrics_gauge_fn(m, "holdfast_saver_owed_messages", NULL,
@@ -380,6 +394,13 @@ static int saver_start(struct hf_service *service)
 		.list_jobs = saver_on_list_jobs,
 		.lease_jobs = saver_on_lease_jobs,
 		.renew_job = saver_on_renew_job,
+		.spool_append = saver_on_spool_append,
+		.spool_list = saver_on_spool_list,
+		.spool_read = saver_on_spool_read,
+		.spool_remove = saver_on_spool_remove,
+		.put_dead_letter = saver_on_put_dead_letter,
+		.list_dead_letters = saver_on_list_dead_letters,
+		.take_dead_letter = saver_on_take_dead_letter,
 	};
 	struct saver *saver = calloc(1, sizeof(*saver));
 	int err;
@@ -401,6 +422,8 @@ static int saver_start(struct hf_service *service)
 	}
 	if (err == 0)
 		err = make_peers(saver);
+	if (err == 0)
+		err = saver_spool_new(saver, &saver->spool);
 	if (err == 0)
 		err = saver_redelivery_new(saver, &saver->redelivery);
 	if (err == 0)
@@ -483,6 +506,7 @@ static void saver_stop(struct hf_service *service)
 	hf_peers_free(saver->registers);
 	hf_peers_free(saver->rooms);
 	hf_peers_free(saver->savers);
+	saver_spool_close(saver->spool);
 	if (saver->redis != NULL)
 		saver_redis_close(saver->redis);
 	if (saver->database != NULL)
@@ -495,6 +519,7 @@ static void saver_stop(struct hf_service *service)
 	saver_health_free(saver->health);
 	saver_database_free(saver->database);
 	saver_redis_free(saver->redis);
+	saver_spool_free(saver->spool);
 	hf_table_deinit(&saver->trims);
 	saver_history_deinit(&saver->history);
 	saver_quarantine_deinit(&saver->quarantine);

@@ -25,6 +25,8 @@
 #define SAVER_ACK_IDS_MAX     65536
 #define SAVER_CAP_MAX         1000u
 
+struct saver_spool;
+
 struct saver_config {
 	struct hf_service_config service;
 	struct hf_strings redis_nodes;
@@ -39,6 +41,7 @@ struct saver_config {
 	uint64_t quarantine_loads, quarantine_time_ms, quarantine_deliveries;
 	uint64_t quarantine_message_time_ms, quarantine_patience_ms, quarantine_entries;
 	uint64_t history_messages, sweep_period_ms, await_max, claims_ttl_ms;
+	uint64_t spool_events, spool_bytes, dead_letters_max, dead_letters_bytes;
 };
 
 struct saver_metrics {
@@ -49,6 +52,7 @@ struct saver_metrics {
 	uint64_t *quarantined_registrations, *quarantined_messages;
 	uint64_t *owed_overflow;
 	uint64_t *jobs_put, *jobs_leased;
+	uint64_t *letters_dropped;
 };
 
 struct saver {
@@ -63,6 +67,7 @@ struct saver {
 	struct saver_refill *refill;
 	struct saver_sweep *sweep;
 	struct saver_redelivery *redelivery;
+	struct saver_spool *spool;
 	struct saver_owed owed;
 	bool owed_missed; /* some did not fit: a sweep offers them when there is room again */
 	struct saver_quarantine quarantine;
@@ -137,6 +142,20 @@ void saver_on_purge(Hf__Saver_Service *rpc, const Hf__PurgeRequest *request,
 		    Hf__PurgeReply_Closure closure, void *call);
 void saver_on_saver_stats(Hf__Saver_Service *rpc, const Hf__SaverStatsRequest *request,
 			  Hf__SaverStatsReply_Closure closure, void *call);
+void saver_on_spool_append(Hf__Saver_Service *rpc, const Hf__SpoolAppendRequest *request,
+			   Hf__SpoolAppendReply_Closure closure, void *call);
+void saver_on_spool_list(Hf__Saver_Service *rpc, const Hf__SpoolListRequest *request,
+			 Hf__SpoolListReply_Closure closure, void *call);
+void saver_on_spool_read(Hf__Saver_Service *rpc, const Hf__SpoolReadRequest *request,
+			 Hf__SpoolReadReply_Closure closure, void *call);
+void saver_on_spool_remove(Hf__Saver_Service *rpc, const Hf__SpoolRemoveRequest *request,
+			   Hf__SpoolRemoveReply_Closure closure, void *call);
+void saver_on_put_dead_letter(Hf__Saver_Service *rpc, const Hf__PutDeadLetterRequest *request,
+			      Hf__PutDeadLetterReply_Closure closure, void *call);
+void saver_on_list_dead_letters(Hf__Saver_Service *rpc, const Hf__ListDeadLettersRequest *request,
+				Hf__ListDeadLettersReply_Closure closure, void *call);
+void saver_on_take_dead_letter(Hf__Saver_Service *rpc, const Hf__TakeDeadLetterRequest *request,
+			       Hf__TakeDeadLetterReply_Closure closure, void *call);
 
 void saver_on_put_job(Hf__Saver_Service *rpc, const Hf__PutJobRequest *request,
 		      Hf__PutJobReply_Closure closure, void *call);

@@ -8,6 +8,7 @@
  *	    field "!" holds, in decimal, how many messages the cap dropped since the last load
  *	hf:k:<app>:<registration>   hash of collapse keys: collapse.h
  *	hf:i:<app>:<key>            idempotency claim (claims.c)
+ *	hf:e...                     events for callbacks (spool.h, dead_letters.c)
  *	hf:store, hf:refill         whose store this is, and who refills it (refill.c) */
 #ifndef SAVER_VALUE_H
 #define SAVER_VALUE_H

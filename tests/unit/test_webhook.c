@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "hf_apps.h"
+#include "hf_event.h"
 
 /* base64 of 24 bytes */
 #define SECRET  "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
@@ -37,6 +38,10 @@ static void test_the_smallest_webhook_gets_the_defaults(void **state)
 	assert_int_equal(app.webhooks[0].timeout_ms, 5000);
 	assert_int_equal(app.webhooks[0].max_in_flight, 16);
 	assert_int_equal(app.webhooks[0].max_per_second, 1000);
+	assert_int_equal(app.webhooks[0].event_mask, 0);
+	assert_int_equal(app.webhooks[0].batch_events, 100);
+	assert_int_equal(app.webhooks[0].batch_wait_ms, 100);
+	assert_string_equal(app.webhooks[0].disabled_reason, "");
 }
 
 static void test_every_field_survives_the_trip(void **state)
@@ -50,7 +55,9 @@ static void test_every_field_survives_the_trip(void **state)
 				"\"secrets\":[\"" SECRET "\",\"" SECRET2 "\"],"
 				"\"allow_cidrs\":[\"10.0.0.0/8\",\"fd00::/8\",\"192.0.2.1\"],"
 				"\"timeout\":\"1500ms\",\"max_in_flight\":64,"
-				"\"max_per_second\":7},"
+				"\"max_per_second\":7,\"events\":[\"message.*\",\"user.online\"],"
+				"\"batch\":{\"max_events\":500,\"max_wait\":\"10s\"},"
+				"\"disabled_reason\":\"410\"},"
 				"{\"id\":\"b\",\"url\":\"http://[::1]:80/\",\"secrets\":[\"" SECRET
 				"\"]}]",
 				&app),
@@ -62,6 +69,12 @@ static void test_every_field_survives_the_trip(void **state)
 	assert_int_equal(again.webhook_count, 2);
 	assert_memory_equal(app.webhooks, again.webhooks, sizeof(app.webhooks));
 	assert_int_equal(again.webhooks[0].timeout_ms, 1500);
+	assert_int_equal(again.webhooks[0].event_mask,
+			 hf_event_mask("message.*") | hf_event_mask("user.online"));
+	assert_int_equal(again.webhooks[0].batch_events, 500);
+	assert_int_equal(again.webhooks[0].batch_wait_ms, 10000);
+	assert_string_equal(again.webhooks[0].disabled_reason, "410");
+	assert_int_equal(again.event_mask, 0); /* it is turned off, the other wants none */
 }
 
 static void test_bad_webhooks_are_refused(void **state)
@@ -77,6 +90,10 @@ static void test_bad_webhooks_are_refused(void **state)
 		"[{\"id\":\"a\",\"url\":\"file:///etc/passwd\",\"secrets\":[\"" SECRET "\"]}]",
 		"[{\"id\":\"a\",\"url\":\"https://x.example\",\"secrets\":[\"" SECRET
 		"\"],\"allow_cidrs\":[\"10\"]}]",
+		"[{\"id\":\"a\",\"url\":\"https://x.example\",\"secrets\":[\"" SECRET
+		"\"],\"events\":[\"message\"]}]",
+		"[{\"id\":\"a\",\"url\":\"https://x.example\",\"secrets\":[\"" SECRET
+		"\"],\"batch\":{\"max_events\":501}}]",
 		"[{\"id\":\"a\",\"url\":\"https://x.example\",\"secrets\":[\"" SECRET
 		"\"],\"timeout\":\"16s\"}]",
 		"[{\"id\":\"a\",\"url\":\"https://x.example\",\"secrets\":[\"" SECRET

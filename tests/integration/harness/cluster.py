@@ -209,13 +209,17 @@ class Cluster:
 
     def add_app(self, number, name=None, **limits):
         app = App(self, number, name or f"app{number}")
-        folder = os.path.join(self.keeper, "apps")
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, f".{number}.new"), "w", encoding="utf-8") as file:
-            json.dump(app.document(**limits), file)
-        os.rename(os.path.join(folder, f".{number}.new"), os.path.join(folder, str(number)))
+        self.write_app(app, app.document(**limits))
         self.apps[number] = app
         return app
+
+    def write_app(self, app, document):
+        """The app's document into the keeper, as it is."""
+        folder = os.path.join(self.keeper, "apps")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, f".{app.id}.new"), "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        os.rename(os.path.join(folder, f".{app.id}.new"), os.path.join(folder, str(app.id)))
 
     def add(self, role, **settings):
         """One more process of `role`; settings with '__' for the dots."""
