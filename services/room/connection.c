@@ -179,7 +179,7 @@ static bool queue_bye(struct room *room, struct connection *connection,
 	frame = len > 0 ? frame_new(wire, (size_t)len) : NULL;
 	if (frame == NULL)
 		return false;
-	queued = output_push(&room->pool, &connection->output, frame) == 0;
+	queued = output_push(&room->pool, &connection->output, frame, 0) == 0;
 	if (queued) {
 		room->queued_bytes += frame->len;
 		++*room->metrics.frames_out[HF_WIRE_BYE];
@@ -258,11 +258,33 @@ bool connection_has_room(struct room *room, struct connection *connection, size_
 	return connection->state < CONNECTION_CLOSING && fits(room, connection, len);
 }
 
+/* A TLS record that could not be written whole comes with the same bytes again. */
+static size_t pinned_bytes(const struct connection *connection)
+{
+	return connection->tls != NULL && connection->flags & CONNECTION_BLOCKED ? TLS_RECORD_MAX
+										 : 0;
+}
+
+uint64_t connection_collapse(struct room *room, struct connection *connection, uint64_t collapse)
+{
+	struct frame *frame =
+		output_take(&room->pool, &connection->output, collapse, pinned_bytes(connection));
+	uint64_t message_id = 0;
+
+	if (frame != NULL) {
+		message_id = frame->message_id;
+		room->queued_bytes -= frame->len;
+		++*room->metrics.collapsed;
+	}
+	frame_unref(frame);
+	return message_id;
+}
+
 bool connection_send(struct room *room, struct connection *connection, struct frame *frame)
 {
 	if (!connection_has_room(room, connection, frame->len))
 		return false;
-	if (output_push(&room->pool, &connection->output, frame) < 0)
+	if (output_push(&room->pool, &connection->output, frame, pinned_bytes(connection)) < 0)
 		return false;
 	room->queued_bytes += frame->len;
 	++*room->metrics.frames_out[frame->data[0] >> 3];

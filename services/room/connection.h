@@ -76,6 +76,8 @@ bool connection_has_room(struct room *room, struct connection *connection, size_
  * and the frame was not taken. */
 HF_MUST_CHECK bool connection_send(struct room *room, struct connection *connection,
 				   struct frame *frame);
+/* A message with this `collapse` that waits to be written is dropped: its id, or 0. */
+uint64_t connection_collapse(struct room *room, struct connection *connection, uint64_t collapse);
 /* A control frame of ours; takes the reference, NULL ends the connection as out of memory. A client
  * that can't take even that is cut as a slow consumer. */
 void connection_send_control(struct room *room, struct connection *connection, struct frame *frame);

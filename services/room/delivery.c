@@ -227,12 +227,30 @@ static void note_fresh(struct room *room, struct session *session)
 	room_connection(room, session->connection)->flags |= CONNECTION_CHECK_WINDOWS;
 }
 
+static bool write_loaded(struct room *room, struct session *session,
+			 const Hf__LoadedMessage *message, struct frame *frame)
+{
+	struct connection *connection = room_connection(room, session->connection);
+
+	delivery_collapse(room, session, frame);
+	if (window_count(&room->pool, session->window) >= room->config->limits.unacked)
+		return stop_page(room, session, message);
+	if (!connection_has_room(room, connection, frame->len)) {
+		if (connection->state == CONNECTION_ACTIVE) {
+			connection->flags |= CONNECTION_LOAD_WAITS;
+			stop_page(room, session, message);
+		}
+		return false;
+	}
+	return delivery_write(room, connection, frame) &&
+	       delivery_remember(room, session, message->message_id);
+}
+
 /* One message of a page. False: stop here, either as the window is full, or as the session is gone.
  */
 static bool deliver_loaded(struct room *room, struct session *session,
 			   const Hf__LoadedMessage *message)
 {
-	struct connection *connection = room_connection(room, session->connection);
 	struct frame *frame;
 	bool written;
 
@@ -248,23 +266,15 @@ static bool deliver_loaded(struct room *room, struct session *session,
 			 (unsigned long long)message->message_id);
 		return true;
 	}
-	if (window_count(&room->pool, session->window) >= room->config->limits.unacked)
-		return stop_page(room, session, message);
-	if (!connection_has_room(room, connection, message->frame.len)) {
-		if (connection->state == CONNECTION_ACTIVE) {
-			connection->flags |= CONNECTION_LOAD_WAITS;
-			stop_page(room, session, message);
-		}
-		return false;
-	}
-	frame = frame_new(message->frame.data, message->frame.len);
+	frame = delivery_frame(session->app, message->message_id, &message->frame,
+			       message->delivery);
 	if (frame == NULL) {
 		delivery_out_of_memory(room, session);
 		return false;
 	}
-	written = delivery_write(room, connection, frame);
+	written = write_loaded(room, session, message, frame);
 	frame_unref(frame);
-	if (!written || !delivery_remember(room, session, message->message_id))
+	if (!written)
 		return false;
 	if (hf_id_wall_ms(message->message_id) + DELIVERY_FRESH_MS > hf_loop_wall_ms(room->loop))
 		note_fresh(room, session);

@@ -204,6 +204,8 @@ static void open_delivery(struct room *room)
 	m->written_online = labelled(room, written, "path", "online",
 				     "Messages written to clients: pushed, or loaded from saver");
 	m->written_offline = labelled(room, written, "path", "offline", "");
+	m->collapsed = plain(room, "holdfast_room_messages_collapsed_total",
+			     "Messages that a newer one replaced before they were written");
 	m->acked = plain(room, "holdfast_messages_acked_total", "Messages acked by clients");
 	m->acks_unknown = plain(room, "holdfast_room_acks_unknown_total",
 				"Ids acked that were not in flight");

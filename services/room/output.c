@@ -12,8 +12,7 @@ struct frame *frame_new(const void *data, size_t len)
 
 	if (frame == NULL)
 		return NULL;
-	frame->refs = 1;
-	frame->len = (uint32_t)len;
+	*frame = (struct frame){ .refs = 1, .len = (uint32_t)len };
 	if (data != NULL)
 		memcpy(frame->data, data, len);
 	return frame;
@@ -80,9 +79,32 @@ uint64_t output_bytes(const struct pool *pool, const struct output *output)
 	return output->first->len - ring->written + ring->bytes;
 }
 
-int output_push(struct pool *pool, struct output *output, struct frame *frame)
+/* The frame at a position: 0 is the one in the record, the others are in the ring. */
+static struct frame **frame_at(struct output *output, struct output_ring *ring, uint32_t at)
+{
+	return at == 0 ? &output->first : ring_at(ring, at - 1);
+}
+
+static uint32_t frame_count(const struct output *output, const struct output_ring *ring)
+{
+	return output->first == NULL ? 0 : 1u + (ring == NULL ? 0 : ring->count);
+}
+
+/* The first position that may still change. */
+static uint32_t first_free(struct output *output, struct output_ring *ring, size_t pinned)
+{
+	uint32_t written = ring == NULL ? 0 : ring->written;
+	uint32_t count = frame_count(output, ring), at = 0;
+
+	for (size_t begun = written + pinned, bytes = 0; at < count && bytes < begun; at++)
+		bytes += (*frame_at(output, ring, at))->len;
+	return at;
+}
+
+int output_push(struct pool *pool, struct output *output, struct frame *frame, size_t pinned)
 {
 	struct output_ring *ring = pool_at(pool, output->ring);
+	uint32_t at, lowest;
 
 	if (output->first == NULL) {
 		output->first = frame_ref(frame);
@@ -93,9 +115,39 @@ int output_push(struct pool *pool, struct output *output, struct frame *frame)
 	ring = ring_grow(pool, output);
 	if (ring == NULL)
 		return -ENOMEM;
-	*ring_at(ring, ring->count++) = frame_ref(frame);
-	ring->bytes += frame->len;
+	at = frame_count(output, ring);
+	lowest = frame->kind == FRAME_HIGH ? first_free(output, ring, pinned) : at;
+	ring->count++;
+	for (; at > lowest && (*frame_at(output, ring, at - 1))->kind == FRAME_MESSAGE; at--)
+		*frame_at(output, ring, at) = *frame_at(output, ring, at - 1);
+	ring->bytes += at > 0 ? frame->len : (*frame_at(output, ring, 1))->len;
+	*frame_at(output, ring, at) = frame_ref(frame);
 	return 0;
+}
+
+struct frame *output_take(struct pool *pool, struct output *output, uint64_t collapse,
+			  size_t pinned)
+{
+	struct output_ring *ring = pool_at(pool, output->ring);
+	uint32_t count = frame_count(output, ring), at = first_free(output, ring, pinned);
+	struct frame *frame;
+
+	while (at < count && (*frame_at(output, ring, at))->collapse != collapse)
+		at++;
+	if (at == count)
+		return NULL;
+	frame = *frame_at(output, ring, at);
+	if (count == 1) {
+		output->first = NULL;
+	} else {
+		ring->bytes -= at > 0 ? frame->len : (*frame_at(output, ring, 1))->len;
+		for (; at + 1 < count; at++)
+			*frame_at(output, ring, at) = *frame_at(output, ring, at + 1);
+		ring->count--;
+	}
+	if (ring != NULL && ring->count == 0 && ring->written == 0)
+		ring_free(pool, output);
+	return frame;
 }
 
 int output_peek(const struct pool *pool, const struct output *output, struct iovec *ret, int max)

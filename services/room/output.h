@@ -10,9 +10,18 @@
 
 #include "pool.h"
 
+enum frame_kind {
+	FRAME_CONTROL, /* nothing passes it, and it passes nothing */
+	FRAME_MESSAGE,
+	FRAME_HIGH, /* passes FRAME_MESSAGEs that wait */
+};
+
 /* Bytes as a client will read them, shared by all who wait for them. */
 struct frame {
+	uint64_t message_id; /* of messages */
+	uint64_t collapse;   /* of app and collapse key; 0: none */
 	uint32_t refs, len;
+	uint8_t kind; /* enum frame_kind */
 	uint8_t data[];
 };
 
@@ -42,8 +51,14 @@ static inline bool output_empty(const struct output *output)
 	return output->first == NULL;
 }
 uint64_t output_bytes(const struct pool *pool, const struct output *output); /* still to write */
-/* Takes a reference of its own. 0, -ENOMEM, or -ENOBUFS (more frames than a ring can hold). */
-HF_MUST_CHECK int output_push(struct pool *pool, struct output *output, struct frame *frame);
+/* Takes a reference of its own. 0, -ENOMEM, or -ENOBUFS (more frames than a ring can hold). A
+ * frame whose writing has begun keeps its place, and so do the next `pinned` bytes. */
+HF_MUST_CHECK int output_push(struct pool *pool, struct output *output, struct frame *frame,
+			      size_t pinned);
+/* The frame with this `collapse`, if one waits whose writing has not begun: out of the queue, and
+ * its reference the caller's. NULL: there is none. */
+struct frame *output_take(struct pool *pool, struct output *output, uint64_t collapse,
+			  size_t pinned);
 /* Up to `max` pieces to write, in order; their number. */
 int output_peek(const struct pool *pool, const struct output *output, struct iovec *ret, int max);
 /* `n` bytes are written. 0, or -ENOMEM: the place in a half-written frame can't be kept. */

@@ -1,6 +1,7 @@
 /* Messages that center pushes, and the clients' acks. delivery.c has the other way to a session. */
 #include <errno.h>
 
+#include "hf_hash.h"
 #include "hf_id.h"
 #include "room.h"
 #include "window.h"
@@ -53,32 +54,72 @@ static bool is_behind(const struct room *room, const struct session *session)
 	       window_after(&room->pool, session->window) != WINDOW_UP_TO_DATE;
 }
 
-static Hf__PushResult push(struct room *room, const Hf__PushItem *item, struct frame *frame,
-			   struct session *session)
+struct frame *delivery_frame(uint32_t app, uint64_t message_id, const ProtobufCBinaryData *bytes,
+			     const Hf__Delivery *delivery)
+{
+	struct frame *frame = frame_new(bytes->data, bytes->len);
+	uint8_t key[sizeof(app) + DELIVERY_COLLAPSE_KEY_MAX];
+
+	if (frame == NULL)
+		return NULL;
+	frame->kind = delivery != NULL && delivery->high ? FRAME_HIGH : FRAME_MESSAGE;
+	frame->message_id = message_id;
+	if (delivery != NULL && delivery->collapse_key.len > 0 &&
+	    delivery->collapse_key.len <= DELIVERY_COLLAPSE_KEY_MAX) {
+		memcpy(key, &app, sizeof(app));
+		memcpy(key + sizeof(app), delivery->collapse_key.data, delivery->collapse_key.len);
+		frame->collapse = hf_hash(key, sizeof(app) + delivery->collapse_key.len) | 1;
+	}
+	return frame;
+}
+
+void delivery_collapse(struct room *room, struct session *session, const struct frame *frame)
 {
 	struct connection *connection = room_connection(room, session->connection);
-	bool stored = item->class_ != HF__CLASS__TRANSIENT;
+	bool remember = session->flags & (SESSION_LOADING | SESSION_FRESH_PAGE);
+	uint64_t older;
 
-	if (!stored) {
-		if (connection->state != CONNECTION_ACTIVE)
-			return drop(room, DROP_NOT_READY);
-		if (!connection_send(room, connection, frame))
-			return drop(room, DROP_QUEUE_FULL);
-		return HF__PUSH_RESULT__WRITTEN;
-	}
-	if (window_has(&room->pool, session->window, item->message_id) ||
-	    window_was_acked(&room->pool, session->window, item->message_id))
+	if (frame->collapse == 0)
+		return;
+	older = connection_collapse(room, connection, frame->collapse);
+	if (older != 0)
+		window_remove(&room->pool, &session->window, older, remember);
+}
+
+static Hf__PushResult give_transient(struct room *room, struct frame *frame,
+				     struct session *session)
+{
+	struct connection *connection = room_connection(room, session->connection);
+
+	if (connection->state != CONNECTION_ACTIVE)
+		return drop(room, DROP_NOT_READY);
+	delivery_collapse(room, session, frame);
+	if (!connection_send(room, connection, frame))
+		return drop(room, DROP_QUEUE_FULL);
+	return HF__PUSH_RESULT__WRITTEN;
+}
+
+Hf__PushResult delivery_give(struct room *room, struct session *session, bool stored,
+			     struct frame *frame)
+{
+	struct connection *connection = room_connection(room, session->connection);
+	uint64_t message_id = frame->message_id;
+
+	if (!stored)
+		return give_transient(room, frame, session);
+	if (window_has(&room->pool, session->window, message_id) ||
+	    window_was_acked(&room->pool, session->window, message_id))
 		return HF__PUSH_RESULT__IN_FLIGHT; /* or its ack is, which is as good */
+	delivery_collapse(room, session, frame);
 	if (connection->state != CONNECTION_ACTIVE ||
 	    window_count(&room->pool, session->window) >= room->config->limits.unacked)
-		return defer(room, session, item->message_id);
+		return defer(room, session, message_id);
 	/* Who reads its backlog as fast as it can is not cut for a message that belongs to it. */
 	if (is_behind(room, session) && !connection_has_room(room, connection, frame->len))
-		return connection->state < CONNECTION_CLOSING
-			       ? defer(room, session, item->message_id)
-			       : HF__PUSH_RESULT__GONE;
+		return connection->state < CONNECTION_CLOSING ? defer(room, session, message_id)
+							      : HF__PUSH_RESULT__GONE;
 	if (!delivery_write(room, connection, frame) ||
-	    !delivery_remember(room, session, item->message_id))
+	    !delivery_remember(room, session, message_id))
 		return HF__PUSH_RESULT__GONE;
 	return HF__PUSH_RESULT__WRITTEN;
 }
@@ -100,11 +141,12 @@ Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct
 	if (item->expires_ms != 0 && item->expires_ms <= wall_ms)
 		return drop(room, DROP_EXPIRED);
 	if (*frame == NULL)
-		*frame = frame_new(item->frame.data, item->frame.len);
+		*frame = delivery_frame(session->app, item->message_id, &item->frame,
+					item->delivery);
 	if (*frame == NULL)
 		return drop(room, DROP_MEMORY);
 
-	result = push(room, item, *frame, session);
+	result = delivery_give(room, session, item->class_ != HF__CLASS__TRANSIENT, *frame);
 	if (result == HF__PUSH_RESULT__WRITTEN) {
 		accepted_ms = hf_id_wall_ms(item->message_id);
 		++*room->metrics.written_online;

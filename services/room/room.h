@@ -192,6 +192,16 @@ void delivery_run_loads(void *room);
 void delivery_close(struct room *room);
 
 /* push.c: messages from center, acks from clients. */
+#define DELIVERY_COLLAPSE_KEY_MAX 64u
+/* A message's frame for all sessions of `app` that get it; NULL out of memory. */
+HF_MUST_CHECK struct frame *delivery_frame(uint32_t app, uint64_t message_id,
+					   const ProtobufCBinaryData *bytes,
+					   const Hf__Delivery *delivery);
+/* A message with the same collapse key that still waits to be written is not owed any more. */
+void delivery_collapse(struct room *room, struct session *session, const struct frame *frame);
+/* The one way of a message to a session, but for pages. GONE: the session is. */
+Hf__PushResult delivery_give(struct room *room, struct session *session, bool stored,
+			     struct frame *frame);
 Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct frame **frame,
 			     hf_handle handle, uint64_t epoch);
 void delivery_on_ack(struct room *room, struct connection *connection, struct hf_bytes body);

@@ -11,8 +11,10 @@
 
 static bool is_push(const Hf__PushItem *item)
 {
-	return item->n_sessions == item->n_epochs && item->message_id != 0 &&
-	       item->frame.len >= 2 &&
+	return item->n_sessions == item->n_epochs &&
+	       (item->delivery == NULL ||
+		item->delivery->collapse_key.len <= DELIVERY_COLLAPSE_KEY_MAX) &&
+	       item->message_id != 0 && item->frame.len >= 2 &&
 	       item->frame.len <= HF_WIRE_PAYLOAD_MAX + HF_WIRE_PUSH_OVERHEAD &&
 	       item->frame.data[0] == HF_WIRE_PUSH << 3;
 }

@@ -8,8 +8,6 @@
 
 #include "hf_log.h"
 
-#define RECORD_MAX 16384u /* of plaintext in one TLS record */
-
 /* A handshake takes three messages of the client at most, and nobody changes keys more than a few
  * times in the life of a connection: who sends more wants our time. */
 #define HANDSHAKE_MESSAGES_MAX 64u
@@ -158,16 +156,16 @@ ssize_t tls_read(struct ssl_st *tls, void *buffer, size_t size)
 
 ssize_t tls_writev(struct ssl_st *tls, const struct iovec *pieces, int count)
 {
-	static uint8_t record[RECORD_MAX];
+	static uint8_t record[TLS_RECORD_MAX];
 	const void *data = pieces[0].iov_base;
-	size_t len = HF_MIN(pieces[0].iov_len, (size_t)RECORD_MAX), n;
+	size_t len = HF_MIN(pieces[0].iov_len, (size_t)TLS_RECORD_MAX), n;
 	bool want_write;
 	int result;
 
-	if (count > 1 && len < RECORD_MAX) {
+	if (count > 1 && len < TLS_RECORD_MAX) {
 		len = 0;
-		for (int i = 0; i < count && len < RECORD_MAX; i++) {
-			size_t take = HF_MIN(pieces[i].iov_len, RECORD_MAX - len);
+		for (int i = 0; i < count && len < TLS_RECORD_MAX; i++) {
+			size_t take = HF_MIN(pieces[i].iov_len, TLS_RECORD_MAX - len);
 
 			memcpy(record + len, pieces[i].iov_base, take);
 			len += take;

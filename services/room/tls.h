@@ -11,6 +11,8 @@
 
 #include "hf_base.h"
 
+#define TLS_RECORD_MAX 16384u /* bytes of ours in one record */
+
 struct ssl_ctx_st;
 struct ssl_st;
 
@@ -26,8 +28,8 @@ void tls_free(struct ssl_st *tls); /* NULL is fine */
 int tls_handshake(struct ssl_st *tls, bool *ret_want_write);
 /* Like read(2) and write(2): bytes, 0 at the end (read), -EAGAIN, or another -errno. */
 ssize_t tls_read(struct ssl_st *tls, void *buffer, size_t size);
-/* Gathers the pieces into one record where they fit. After -EAGAIN the same bytes must come first
- * again. */
+/* Gathers the pieces into one record where they fit. After -EAGAIN the same bytes, up to
+ * TLS_RECORD_MAX of them, must come first again. */
 ssize_t tls_writev(struct ssl_st *tls, const struct iovec *pieces, int count);
 void tls_shutdown(struct ssl_st *tls); /* says close_notify, if the socket takes it */
 
