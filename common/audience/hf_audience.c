@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include <xxhash.h>
 
@@ -77,6 +78,18 @@ int hf_audience_check(const Hf__Audience *audience, const char **ret_field)
 	else
 		return 0;
 	return -EINVAL;
+}
+
+Hf__Audience *hf_audience_copy(const Hf__Audience *audience)
+{
+	size_t size = hf__audience__get_packed_size(audience);
+	uint8_t *packed = malloc(size + 1);
+	Hf__Audience *copy = NULL;
+
+	if (packed != NULL)
+		copy = hf__audience__unpack(NULL, hf__audience__pack(audience, packed), packed);
+	free(packed);
+	return copy;
 }
 
 /* Versions */

@@ -27,6 +27,9 @@ struct hf_profile {
 
 /* Is everything within its limits? 0, or -EINVAL with the name of the field, a literal. */
 HF_MUST_CHECK int hf_audience_check(const Hf__Audience *audience, const char **ret_field);
+/* For who keeps it longer than the call it came with; freed by hf__audience__free_unpacked(). NULL
+ * out of memory. */
+HF_MUST_CHECK Hf__Audience *hf_audience_copy(const Hf__Audience *audience);
 /* NULL is everybody. The audience has passed hf_audience_check(). */
 bool hf_audience_matches(const Hf__Audience *audience, const struct hf_profile *profile);
 /* Does it look at nothing, so that it is everybody? */

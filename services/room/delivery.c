@@ -324,6 +324,9 @@ static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 	struct page_load *load = ctx;
 	struct room *room = load->room;
 	struct session *session = session_of(load);
+	hf_handle handle = load->session;
+	uint64_t after = load->after;
+	bool login = session != NULL && session->flags & SESSION_LOGIN_LOAD;
 
 	if (session == NULL || (reply != NULL && !take_record(room, session, reply))) {
 		load_free(load);
@@ -336,7 +339,8 @@ static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 		session->flags &= (uint8_t) ~(SESSION_LOADING | SESSION_LOGIN_LOAD);
 		session->load_attempts = 0;
 		load_free(load);
-		deliver_page(room, session->handle, reply);
+		deliver_page(room, handle, reply);
+		broadcasts_on_page(room, handle, login, after, reply);
 	}
 }
 

@@ -155,6 +155,27 @@ static void open_traffic(struct room *room)
 					   "1 while this process drains");
 }
 
+static double read_broadcasts(void *ctx)
+{
+	return (double)((const struct room *)ctx)->broadcasts.active;
+}
+
+static void open_broadcasts(struct room *room)
+{
+	struct room_metrics *m = &room->metrics;
+	const char *started = "holdfast_room_broadcasts_total";
+
+	m->broadcasts_started =
+		labelled(room, started, "result", "started", "Broadcasts that center asked for");
+	m->broadcasts_refused = labelled(room, started, "result", "refused", "");
+	for (int i = 0; i < (int)HF_ARRAY_LEN(push_names); i++)
+		m->broadcast_results[i] =
+			labelled(room, "holdfast_room_broadcast_messages_total", "result",
+				 push_names[i], "Broadcasts given to sessions, by outcome");
+	hf_metrics_gauge_fn(room->service->metrics, "holdfast_room_broadcasts_open", NULL,
+			    "Broadcasts that are not done, paused ones too", read_broadcasts, room);
+}
+
 static void open_connections(struct room *room)
 {
 	struct room_metrics *m = &room->metrics;
@@ -203,6 +224,7 @@ static void open_delivery(struct room *room)
 					 drop_names[i], "Messages not written to a session");
 	m->written_online = labelled(room, written, "path", "online",
 				     "Messages written to clients: pushed, or loaded from saver");
+	m->written_broadcast = labelled(room, written, "path", "broadcast", "");
 	m->written_offline = labelled(room, written, "path", "offline", "");
 	m->collapsed = plain(room, "holdfast_room_messages_collapsed_total",
 			     "Messages that a newer one replaced before they were written");
@@ -235,6 +257,7 @@ void metrics_open(struct room *room)
 	open_connections(room);
 	open_traffic(room);
 	open_delivery(room);
+	open_broadcasts(room);
 	m->updates_ok = labelled(room, updates, "result", "ok", "Calls of Register.Update");
 	m->updates_failed = labelled(room, updates, "result", "failed", "");
 	m->syncs_ok = labelled(room, syncs, "result", "ok", "Calls of Register.Sync");

@@ -59,6 +59,8 @@ struct room_metrics {
 	uint64_t *written_online, *written_offline, *acked, *acks_unknown;
 	uint64_t *pushes[5]; /* by enum PushResult */
 	uint64_t *collapsed;
+	uint64_t *broadcasts_started, *broadcasts_refused, *written_broadcast;
+	uint64_t *broadcast_results[5]; /* by enum PushResult */
 	uint64_t *dropped[DROP_REASON_COUNT];
 	uint64_t *loads_ok, *loads_failed, *loads_quarantined;
 	uint64_t *ack_batches_ok, *ack_batches_failed, *acks_given_up;

@@ -54,6 +54,13 @@ static bool is_behind(const struct room *room, const struct session *session)
 	       window_after(&room->pool, session->window) != WINDOW_UP_TO_DATE;
 }
 
+bool delivery_is_push(const ProtobufCBinaryData *frame, const Hf__Delivery *delivery)
+{
+	return frame->len >= 2 && frame->len <= HF_WIRE_PAYLOAD_MAX + HF_WIRE_PUSH_OVERHEAD &&
+	       frame->data[0] == HF_WIRE_PUSH << 3 &&
+	       (delivery == NULL || delivery->collapse_key.len <= DELIVERY_COLLAPSE_KEY_MAX);
+}
+
 struct frame *delivery_frame(uint32_t app, uint64_t message_id, const ProtobufCBinaryData *bytes,
 			     const Hf__Delivery *delivery)
 {

@@ -22,6 +22,8 @@ static void room_stop(struct hf_service *service)
 	index_silence(room);
 	upstream_close(room);
 	connections_close(room);
+	broadcasts_close(room);
+	count_close(room);
 	acks_close(room);
 	delivery_close(room);
 	index_close(room);
@@ -73,6 +75,8 @@ static int start_parts(struct room *room)
 	if (err == 0)
 		err = upstream_open(room);
 	if (err == 0)
+		err = broadcasts_open(room);
+	if (err == 0)
 		err = hf_peers_new(service->loop, service->metrics, service->keeper, &rooms,
 				   &room->rooms);
 	return err;
@@ -94,6 +98,7 @@ static int room_start(struct hf_service *service)
 	room->epoll_fd = -1;
 	signal(SIGPIPE, SIG_IGN); /* TLS writes by write(2), which has no MSG_NOSIGNAL */
 	hf_task_init(&room->load_task, delivery_run_loads, room);
+	hf_task_init(&room->count_task, count_run, room);
 	rpc_init(room);
 	metrics_open(room);
 	find_connection_limit(room);
@@ -118,6 +123,7 @@ static void room_reload(struct hf_service *service, const void *old)
 	(void)old;
 	room->config = service->config;
 	listeners_reload(room);
+	broadcasts_reload(room);
 }
 
 static const char *room_not_ready(struct hf_service *service)

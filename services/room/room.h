@@ -9,6 +9,7 @@
 #define ROOM_H
 
 #include "app_counts.h"
+#include "broadcast.h"
 #include "connection.h"
 #include "coordinator.pb-c.h"
 #include "expiry.h"
@@ -58,6 +59,7 @@ struct room_config {
 		uint64_t grace_ms;
 	} keepalive;
 	uint64_t drain_rate;
+	uint64_t broadcast_tasks, broadcast_rate;
 	struct ip_limits ip_limits; /* made of limits.per_ip_* by the check */
 };
 
@@ -116,7 +118,10 @@ struct room {
 	size_t load_count, load_capacity;
 	struct hf_task load_task;
 	struct page_load *page_loads; /* asked for, or to be asked for again */
-	struct drain_state *drain;    /* NULL: not draining */
+	struct broadcasts broadcasts;
+	struct counting *countings; /* of CountSessions, under way */
+	struct hf_task count_task;
+	struct drain_state *drain; /* NULL: not draining */
 	Hf__Room_Service rpc;
 };
 
@@ -199,6 +204,8 @@ HF_MUST_CHECK struct frame *delivery_frame(uint32_t app, uint64_t message_id,
 					   const Hf__Delivery *delivery);
 /* A message with the same collapse key that still waits to be written is not owed any more. */
 void delivery_collapse(struct room *room, struct session *session, const struct frame *frame);
+/* Are these a whole PUSH frame and a delivery within their limits? */
+bool delivery_is_push(const ProtobufCBinaryData *frame, const Hf__Delivery *delivery);
 /* The one way of a message to a session, but for pages. GONE: the session is. */
 Hf__PushResult delivery_give(struct room *room, struct session *session, bool stored,
 			     struct frame *frame);
@@ -221,6 +228,12 @@ bool acks_are_settled(const struct room *room);
 HF_MUST_CHECK int upstream_open(struct room *room);
 void upstream_close(struct room *room);
 void upstream_on_frame(struct room *room, struct connection *connection, struct hf_bytes body);
+
+/* count.c */
+void count_on_call(Hf__Room_Service *rpc, const Hf__CountSessionsRequest *request,
+		   Hf__CountSessionsReply_Closure closure, void *call);
+void count_run(void *room);
+void count_close(struct room *room);
 
 /* rpc.c */
 void rpc_init(struct room *room);

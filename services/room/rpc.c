@@ -11,12 +11,8 @@
 
 static bool is_push(const Hf__PushItem *item)
 {
-	return item->n_sessions == item->n_epochs &&
-	       (item->delivery == NULL ||
-		item->delivery->collapse_key.len <= DELIVERY_COLLAPSE_KEY_MAX) &&
-	       item->message_id != 0 && item->frame.len >= 2 &&
-	       item->frame.len <= HF_WIRE_PAYLOAD_MAX + HF_WIRE_PUSH_OVERHEAD &&
-	       item->frame.data[0] == HF_WIRE_PUSH << 3;
+	return item->n_sessions == item->n_epochs && item->message_id != 0 &&
+	       delivery_is_push(&item->frame, item->delivery);
 }
 
 static void on_push(Hf__Room_Service *rpc, const Hf__PushRequest *request,
@@ -177,6 +173,9 @@ void rpc_init(struct room *room)
 		.kick = on_kick,
 		.resync = on_resync,
 		.describe = on_describe,
+		.count_sessions = count_on_call,
+		.start_task = broadcast_on_start,
+		.read_task = broadcast_on_read,
 		.update_session = on_update_session,
 	};
 }

@@ -28,3 +28,47 @@ def call(process, method, request):
 def text(value):
     """What the tool shows of a bytes field."""
     return bytes.fromhex(value["hex"]).decode()
+
+
+class Refused(AssertionError):
+    def __init__(self, status, reason):
+        super().__init__(f"{status} {reason}")
+        self.status, self.reason = status, reason
+
+
+class Rpc:
+    """One connection; a call at a time, or many at once."""
+
+    def __init__(self, process):
+        self.process = subprocess.Popen(
+            [cluster.binary("tests/integration/tools/rpc_call"), process.role, process.instance()["rpc"]],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.made = 0
+
+    def begin(self, method, **request):
+        """Send a call; its number, for end()."""
+        self.process.stdin.write(json.dumps([method, request]) + "\n")
+        self.process.stdin.flush()
+        self.made += 1
+        return self.made - 1
+
+    def next_answer(self):
+        """(number, reply) of the call that is answered next; Refused when that is an error."""
+        line = self.process.stdout.readline()
+        assert line, "rpc_call has ended"
+        number, status, reply = json.loads(line)
+        if status != "OK":
+            raise Refused(status, reply)
+        return number, reply
+
+    def __call__(self, method, **request):
+        number = self.begin(method, **request)
+        answered, reply = self.next_answer()
+        assert answered == number
+        return reply
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.read()
+        self.process.wait(10)
+        self.process.stdout.close()

@@ -87,6 +87,12 @@ def upstream(app, sequence, forward_type, payload):
                  + field(4, payload))
 
 
+def push(message_id, app, payload, qos=1):
+    """A message as center makes it, for tests that stand in for center."""
+    return frame(PUSH, struct.pack("<Q", message_id) + varint(app) + bytes([0, qos]) + varint(0)
+                 + payload)
+
+
 def bye(code=1000):
     return frame(BYE, field(1, code))
 
