@@ -16,6 +16,7 @@
 #define SETTLE_MS        60000u  /* login loads that a done one waits for */
 #define REMEMBERED_TIMES 4u      /* as many done ones as `broadcast.tasks`, times this */
 #define MAINTENANCE_MS   5000u
+#define ASKS_PER_SECOND  5000u
 
 static void broadcast_free(struct broadcast *broadcast)
 {
@@ -461,6 +462,7 @@ int broadcasts_open(struct room *room)
 	hf_task_init(&all->slice, walk_run, room);
 	hf_timer_init(&all->tick, on_tick, room);
 	hf_timer_init(&all->maintenance, maintain, room);
+	pace_set(&all->asks, 1000 * ASKS_PER_SECOND, hf_loop_now_us(room->loop));
 	broadcasts_reload(room);
 	return 0;
 }

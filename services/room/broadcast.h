@@ -53,6 +53,7 @@ struct broadcasts {
 	size_t count, capacity, active;
 	size_t next;      /* whose turn it is */
 	struct pace pace; /* of all together */
+	struct pace asks; /* loads after a pause, as saver has to answer them */
 	struct hf_task slice;
 	struct hf_timer tick, maintenance;
 };

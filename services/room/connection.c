@@ -434,6 +434,8 @@ int connections_open(struct room *room)
 	hf_slab_init(&room->sessions, sizeof(struct session), 0xffffff);
 	pool_init(&room->pool);
 	err = app_counts_init(&room->app_counts);
+	if (err == 0)
+		err = hf_table_init(&room->upstream_held);
 	if (err < 0)
 		return err;
 	err = ip_table_init(&room->ips, limit);
@@ -479,6 +481,7 @@ void connections_close(struct room *room)
 	expiry_deinit(&room->lingers);
 	ip_table_deinit(&room->ips);
 	app_counts_deinit(&room->app_counts);
+	hf_table_deinit(&room->upstream_held);
 	hf_slab_deinit(&room->sessions);
 	hf_slab_deinit(&room->connections);
 	pool_deinit(&room->pool);

@@ -174,16 +174,27 @@ static void again_in(struct page_load *load, struct session *session, uint64_t d
 static void load_failed(struct page_load *load, struct session *session)
 {
 	static struct hf_log_throttle throttle;
+	struct room *room = load->room;
 	struct hf_backoff backoff = { .base_ms = 200,
 				      .cap_ms = 10000,
 				      .attempts = session->load_attempts };
 
-	++*load->room->metrics.loads_failed;
+	++*room->metrics.loads_failed;
 	if (hf_log_throttle_pass(&throttle, 5000))
 		HF_WARN("saver load failed", "status=%s reason=%s",
 			hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason());
 	if (session->load_attempts < UINT8_MAX)
 		session->load_attempts++;
+	if (!(session->flags & SESSION_LOADED)) {
+		hf_handle handle = session->handle;
+
+		upstream_session_unknown(room, session);
+		if (room_session(room, handle) ==
+		    NULL) { /* the client could not take the answers */
+			load_free(load);
+			return;
+		}
+	}
 	again_in(load, session, 20 + hf_backoff_next_ms(&backoff));
 }
 
@@ -308,15 +319,16 @@ static void deliver_page(struct room *room, hf_handle handle, const Hf__LoadRepl
 /* What comes with the answer to a login load, beside messages. False: the session is gone. */
 static bool take_record(struct room *room, struct session *session, const Hf__LoadReply *reply)
 {
+	hf_handle handle = session->handle;
+
 	if (!(session->flags & SESSION_LOGIN_LOAD))
 		return true;
 	if (reply->record != NULL && !session_set_record(room, session, reply->record))
 		return false;
-	if (!reply->quarantined) {
-		session->log_version = reply->log_version;
-		session->flags |= SESSION_LOADED;
-	}
-	return true;
+	session->log_version = reply->log_version;
+	session->flags |= SESSION_LOADED;
+	upstream_session_loaded(room, session);
+	return room_session(room, handle) != NULL;
 }
 
 static void on_loaded(const Hf__LoadReply *reply, void *ctx)

@@ -112,6 +112,7 @@ struct room {
 	bool apps_changed; /* the sweep looks for sessions of apps that were switched off */
 	uint32_t apps_pos;
 	struct hf_peers *registers, *savers, *rooms, *coordinators;
+	struct hf_table upstream_held; /* see upstream.c */
 	struct index_state *index;
 	struct acks_state *acks;
 	hf_handle *loads; /* sessions that want a page from saver at the end of this turn */
@@ -227,6 +228,10 @@ bool acks_are_settled(const struct room *room);
 /* upstream.c: messages of clients to their businesses, and the answers. */
 HF_MUST_CHECK int upstream_open(struct room *room);
 void upstream_close(struct room *room);
+/* The login load is answered: what was held goes on. Or it failed: the client may send again. */
+void upstream_session_loaded(struct room *room, struct session *session);
+void upstream_session_unknown(struct room *room, struct session *session);
+void upstream_session_gone(struct room *room, const struct session *session);
 void upstream_on_frame(struct room *room, struct connection *connection, struct hf_bytes body);
 
 /* count.c */

@@ -259,6 +259,7 @@ void session_drop(struct room *room, struct session *session)
 	struct connection *connection = room_connection(room, session->connection);
 
 	index_remove(room, session);
+	upstream_session_gone(room, session);
 	app_counts_remove(&room->app_counts, session->app,
 			  connection_profile(room, connection).platform,
 			  session_user_id(room, session).len > 0);

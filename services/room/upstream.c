@@ -1,10 +1,14 @@
 /* Messages of clients to their businesses: to the coordinator that owns the registration's slot,
  * which keeps their order, and the outcome back. The answer of the business comes with the outcome,
- * and is written before it, so that UPSTREAM_ACK always says all there is to say. */
+ * and is written before it, so that UPSTREAM_ACK always says all there is to say.
+ *
+ * Until the login load is answered nobody knows whether the registration is barred. What a client
+ * sends so early is held, within limits.partial_frames, and goes on, in order, with that answer. */
 #define HF_LOG_MODULE "upstream"
 #include <errno.h>
 #include <stdlib.h>
 
+#include "hf_hash.h"
 #include "hf_log.h"
 #include "room.h"
 
@@ -14,6 +18,17 @@ struct upstream {
 	hf_handle connection, session;
 	uint64_t epoch;
 	uint32_t app, sequence;
+};
+
+/* Frames of one session that wait for its login load. */
+struct upstream_held {
+	struct hf_table_node node;
+	hf_handle session;
+	struct held_frame {
+		struct held_frame *next;
+		uint32_t len;
+		uint8_t body[];
+	} * frames, **last;
 };
 
 static void send_ack(struct room *room, struct connection *connection, uint32_t app,
@@ -127,6 +142,125 @@ static void call_coordinator(struct room *room, struct connection *connection,
 				  &request, on_outcome, upstream);
 }
 
+static struct upstream_held *find_held(const struct room *room, const struct session *session)
+{
+	struct hf_table_node *node =
+		room->upstream_held.count == 0
+			? NULL
+			: hf_table_find(&room->upstream_held, hf_hash_u64(session->handle));
+
+	for (; node != NULL; node = hf_table_find_next(node)) {
+		struct upstream_held *held = HF_CONTAINER_OF(node, struct upstream_held, node);
+
+		if (held->session == session->handle)
+			return held;
+	}
+	return NULL;
+}
+
+/* False: there is no room for it. */
+static bool hold(struct room *room, struct connection *connection, const struct session *session,
+		 struct hf_bytes body)
+{
+	struct upstream_held *held = find_held(room, session);
+	struct held_frame *frame;
+
+	if (room->partial_bytes + body.len > room->config->limits.partial_frames)
+		return false;
+	frame = malloc(sizeof(*frame) + body.len);
+	if (frame != NULL && held == NULL) {
+		held = calloc(1, sizeof(*held));
+		if (held != NULL) {
+			held->session = session->handle;
+			held->last = &held->frames;
+			hf_table_insert(&room->upstream_held, &held->node,
+					hf_hash_u64(session->handle));
+		}
+	}
+	if (frame == NULL || held == NULL) {
+		free(frame);
+		return false;
+	}
+	frame->next = NULL;
+	frame->len = (uint32_t)body.len;
+	memcpy(frame->body, body.data, body.len);
+	*held->last = frame;
+	held->last = &frame->next;
+	room->partial_bytes += body.len;
+	connection->upstream++;
+	return true;
+}
+
+/* The frames that are held, now the caller's; NULL: none. */
+static struct held_frame *take_held(struct room *room, const struct session *session)
+{
+	struct upstream_held *held = find_held(room, session);
+	struct held_frame *frames;
+
+	if (held == NULL)
+		return NULL;
+	hf_table_remove(&room->upstream_held, &held->node);
+	frames = held->frames;
+	free(held);
+	return frames;
+}
+
+static struct held_frame *next_held(struct room *room, struct connection *connection,
+				    struct held_frame *frame)
+{
+	struct held_frame *next = frame->next;
+
+	room->partial_bytes -= frame->len;
+	connection->upstream--;
+	free(frame);
+	return next;
+}
+
+void upstream_session_loaded(struct room *room, struct session *session)
+{
+	struct connection *connection = room_connection(room, session->connection);
+	struct held_frame *frame = take_held(room, session);
+	hf_handle handle = session->handle;
+
+	while (frame != NULL) {
+		struct hf_wire_upstream wire;
+
+		session = room_session(room, handle); /* gone when there is no memory for it */
+		if (session != NULL &&
+		    hf_wire_decode_upstream(hf_bytes_of(frame->body, frame->len), &wire) == 0)
+			call_coordinator(room, connection, session, &wire);
+		frame = next_held(room, connection, frame);
+	}
+}
+
+void upstream_session_unknown(struct room *room, struct session *session)
+{
+	struct connection *connection = room_connection(room, session->connection);
+	struct held_frame *frame = take_held(room, session);
+
+	while (frame != NULL) {
+		struct hf_wire_upstream wire;
+
+		++*room->metrics.upstream[UPSTREAM_UNAVAILABLE];
+		if (connection->state == CONNECTION_ACTIVE &&
+		    hf_wire_decode_upstream(hf_bytes_of(frame->body, frame->len), &wire) == 0)
+			send_ack(room, connection, wire.app, wire.sequence, HF_CLOSE_OVERLOADED,
+				 "not sent");
+		frame = next_held(room, connection, frame);
+	}
+}
+
+void upstream_session_gone(struct room *room, const struct session *session)
+{
+	struct connection *connection = room_connection(room, session->connection);
+	struct held_frame *frame = take_held(room, session);
+
+	while (frame != NULL) {
+		++*room->metrics.upstream[UPSTREAM_GONE];
+		frame = next_held(room, connection, frame);
+	}
+}
+
 void upstream_on_frame(struct room *room, struct connection *connection, struct hf_bytes body)
 {
 	struct hf_wire_upstream wire;
@@ -150,8 +284,12 @@ void upstream_on_frame(struct room *room, struct connection *connection, struct 
 		++*room->metrics.upstream[UPSTREAM_IN_FLIGHT];
 		send_ack(room, connection, wire.app, wire.sequence, HF_CLOSE_RATE_LIMITED,
 			 "too many messages not answered yet");
-	} else {
+	} else if (session->flags & SESSION_LOADED) {
 		call_coordinator(room, connection, session, &wire);
+	} else if (!hold(room, connection, session, body)) {
+		++*room->metrics.upstream[UPSTREAM_UNAVAILABLE];
+		send_ack(room, connection, wire.app, wire.sequence, HF_CLOSE_OVERLOADED,
+			 "not attached yet");
 	}
 }
 

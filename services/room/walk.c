@@ -16,8 +16,10 @@ void walk_wake(struct room *room)
 
 static bool may_give(const struct room *room, const struct broadcast *broadcast)
 {
-	return broadcast_runs(broadcast) && pace_may(&broadcast->pace) &&
-	       pace_may(&room->broadcasts.pace);
+	const struct broadcasts *all = &room->broadcasts;
+
+	return broadcast_runs(broadcast) && pace_may(&broadcast->pace) && pace_may(&all->pace) &&
+	       (!broadcast->again.active || pace_may(&all->asks));
 }
 
 /* The walk that finds who was there before. True: something went out. */
@@ -110,6 +112,8 @@ static unsigned take_turn(struct room *room, struct broadcast *broadcast)
 		if (gave) {
 			pace_pay(&broadcast->pace);
 			pace_pay(&room->broadcasts.pace);
+			if (cursor == &broadcast->again)
+				pace_pay(&room->broadcasts.asks);
 			gives++;
 		}
 	}
@@ -140,6 +144,7 @@ void walk_run(void *ctx)
 	bool any_runs;
 
 	pace_refill(&all->pace, now_us);
+	pace_refill(&all->asks, now_us);
 	for (size_t i = 0; i < all->count; i++) {
 		if (broadcast_runs(all->list[i]))
 			pace_refill(&all->list[i]->pace, now_us);

@@ -318,3 +318,69 @@ def test_a_changed_record_counts_from_then_on(cluster, app, room):
     assert update(revision=11, barred_until_ms=until, bar_reason="spam")
     bye = crowd.phones[1].wait_closed()
     assert (bye.code, bye.reason) == (4005, b"spam")
+
+
+def test_high_messages_pass_and_newer_ones_replace_in_a_full_queue(new_cluster):
+    app = new_cluster.add_app(7)
+    new_cluster.start(settings={"room": {"limits__send_queue": "32MiB"}})
+    room = Rpc(new_cluster.room)
+    phone = new_cluster.phone()
+    phone.login((app, "reg-1"))
+    where = session_of(new_cluster, app, "reg-1")
+
+    def push(payload, kind=STORED, **delivery):
+        message = new_id()
+        results = room("Push", items=[{
+            "message_id": message, "class": kind, "delivery": delivery, "sessions": [where["session"]],
+            "epochs": [where["epoch"]],
+            "frame": hexed(wire.push(message, app.id, payload, qos=min(kind, 1)))}])["results"]
+        assert results == [0], "written, or queued behind a full socket"
+        return message
+
+    def waiting():
+        return new_cluster.room.metric("holdfast_room_send_queue_bytes")
+
+    bulk = 0
+    while waiting() < 500000:  # the kernel's buffers are full, and some more waits behind them
+        for _ in range(10):
+            push(b"x" * 60000, kind=TRANSIENT)
+            bulk += 1
+    older = push(b"A", collapse_key="score")
+    push(b"B", collapse_key="other")
+    push(b"C", collapse_key="score")
+    push(b"H1", high=True)
+    push(b"H2", high=True)
+    described = room("Describe", session=where["session"], epoch=where["epoch"])
+    assert described["unacked"] == 4
+    assert new_cluster.room.metric("holdfast_room_messages_collapsed_total") == 1
+
+    got = phone.pushes(bulk + 4, ack=False)
+    order = [one.payload for one in got if one.payload[:1] != b"x"]
+    assert order == [b"H1", b"H2", b"B", b"C"]
+    assert got[-1].payload == b"C" and got[-5].payload[:1] == b"x", "bulk came after the high ones"
+    assert older not in [one.id for one in got]
+    phone.ack(*[one for one in got if one.qos])
+    wait_until(lambda: room("Describe", session=where["session"], epoch=where["epoch"])["unacked"] == 0)
+    room.close()
+
+
+def test_a_message_sent_before_the_login_is_loaded_waits_for_it(cluster, app):
+    cluster.saver.pause()
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    for sequence in range(1, 4):
+        phone.send_bytes(wire.upstream(app.id, sequence, "order", b"{}"))
+    assert phone.quiet(0.5)
+    cluster.saver.resume()
+    outcomes = [phone.expect("upstream_ack") for _ in range(3)]
+    assert [one.sequence for one in outcomes] == [1, 2, 3]
+    # The coordinator was asked: it knows of no callback for this.
+    assert all(one.code != 4100 for one in outcomes), outcomes
+
+
+def test_a_message_held_for_a_login_that_can_not_be_loaded_is_refused(cluster, app):
+    cluster.saver.kill()
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    phone.send_bytes(wire.upstream(app.id, 1, "order", b"{}"))
+    assert phone.expect("upstream_ack").code == 4100
