@@ -7,12 +7,15 @@
 #include "held.h"
 #include "hf_text.h"
 #include "problem.h"
+#include "query.h"
 
 /* What a new app has; the same as in an empty document (hf_apps.h). */
 #define MESSAGES_PER_SECOND     10000
 #define BURST                   20000
 #define PAYLOAD_MAX             4096
 #define STORED_PER_REGISTRATION 100
+
+#define LIST_CURSOR 'a'
 
 static json_t *word_app(const struct hf_app *app)
 {
@@ -27,19 +30,23 @@ static json_t *word_app(const struct hf_app *app)
 
 void api_list_apps(struct call *call)
 {
+	struct hf_bytes query = hf_http_exchange_request(call->exchange)->query;
 	struct hf_apps *apps = call->center->apps;
 	json_t *list, *next = json_null();
 	const struct hf_app *app;
-	uint64_t limit, after;
-	char cursor[16];
+	struct query_page page;
+	struct problem problem;
+	uint32_t after = 0;
 
-	if (!api_paging(call, &limit, &after))
+	if (query_page(query, LIST_CURSOR, sizeof(after), 1000, &page, &problem) < 0) {
+		api_fail(call, &problem);
 		return;
+	}
+	memcpy(&after, page.cursor, HF_MIN(page.cursor_len, sizeof(after)));
 	list = json_array();
-	while ((app = hf_apps_after(apps, (uint32_t)after)) != NULL) {
-		if (json_array_size(list) == limit) {
-			snprintf(cursor, sizeof(cursor), "%u", (uint32_t)after);
-			next = json_string(cursor);
+	while ((app = hf_apps_after(apps, after)) != NULL) {
+		if (json_array_size(list) == page.limit) {
+			next = query_next_cursor(LIST_CURSOR, &after, sizeof(after));
 			break;
 		}
 		json_array_append_new(list, word_app(app));
