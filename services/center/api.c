@@ -9,6 +9,7 @@
 #include "json.h"
 #include "problem.h"
 #include "query.h"
+#include "quota.h"
 
 const struct route api_routes[] = {
 	{ "POST", "/v1/apps/{app}/messages", ACCESS_SENDER, BODY_JSON, true, api_send },
@@ -198,6 +199,8 @@ static int check_app(const struct call *call, struct problem *ret_problem)
 
 void api_fail(struct call *call, const struct problem *problem)
 {
+	if (problem->code == 503 && call->app != NULL && call->route->sends)
+		quota_headers(call->center, call->app, call->exchange);
 	center_count_refusal(call->center, problem->reason);
 	problem_respond(problem, call->exchange);
 }
@@ -220,6 +223,7 @@ bool api_on_head(struct hf_http_exchange *exchange, void *ctx)
 {
 	struct call call = { .center = ctx, .exchange = exchange };
 	const struct center_config *config = call.center->config;
+	const struct hf_api_key *key = NULL;
 	struct problem problem;
 	int err;
 
@@ -230,9 +234,13 @@ bool api_on_head(struct hf_http_exchange *exchange, void *ctx)
 		err = find_app(&call, &problem);
 	}
 	if (err == 0)
-		err = auth_check(call.center, exchange, call.app, call.route->access, &problem);
+		err = auth_check(call.center, exchange, call.app, call.route->access, &key,
+				 &problem);
 	if (err == 0)
 		err = check_app(&call, &problem);
+	if (err == 0)
+		err = quota_take_request(call.center, call.app, key, call.route->sends, exchange,
+					 &problem);
 	if (err == 0)
 		err = query_check(hf_http_exchange_request(exchange)->query, call.route->query,
 				  &problem);

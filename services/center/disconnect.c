@@ -126,11 +126,6 @@ static size_t undecided(struct disconnect *disconnect, struct hf_bytes *ret)
 
 static void on_kicked(const Hf__KickReply *reply, void *ctx)
 {
-	static const char *const names[] = {
-		[HF__KICK_RESULT__KICKED] = "kicked",
-		[HF__KICK_RESULT__NOT_CONNECTED] = "not_connected",
-		[HF__KICK_RESULT__KICK_FAILED] = "failed",
-	};
 	struct disconnect *disconnect = ctx;
 
 	if (reply == NULL || reply->n_results != disconnect->open_count) {
@@ -139,12 +134,9 @@ static void on_kicked(const Hf__KickReply *reply, void *ctx)
 		disconnect_free(disconnect);
 		return;
 	}
-	for (size_t i = 0; i < reply->n_results; i++) {
-		unsigned result = (unsigned)reply->results[i];
-
+	for (size_t i = 0; i < reply->n_results; i++)
 		disconnect->items[disconnect->open_items[i]].result =
-			result < HF_ARRAY_LEN(names) ? names[result] : "failed";
-	}
+			steer_kick_name(reply->results[i]);
 	answer(disconnect);
 }
 
@@ -166,9 +158,13 @@ static void on_barred(struct change *change, void *ctx)
 {
 	struct disconnect *disconnect = ctx;
 
-	for (size_t i = 0; i < change->count; i++)
-		disconnect->items[disconnect->open_items[i]].barred =
-			change->items[i].outcome == CHANGE_MADE;
+	for (size_t i = 0; i < change->count; i++) {
+		struct item *item = &disconnect->items[disconnect->open_items[i]];
+
+		item->barred = change->items[i].outcome == CHANGE_MADE;
+		if (change->items[i].session == CHANGE_SESSION_TOLD)
+			item->result = "kicked"; /* by the room itself, as it heard of the bar */
+	}
 	kick(disconnect);
 }
 
@@ -401,6 +397,9 @@ static int parse_how(const json_t *body, struct asked *ret, struct problem *ret_
 	if (err == 0 && ret->bar_s > 0 && ret->by == BY_CONNECTION)
 		return problem_set(ret_problem, 400, "CONFLICTING_FIELDS", "bar_s", NULL,
 				   "a bar is for registrations: name them, or their users");
+	if (err == 0 && ret->bar_s > 0 && json_object_get(body, "code") != NULL)
+		return problem_set(ret_problem, 400, "CONFLICTING_FIELDS", "code", NULL,
+				   "who is barred is always told %d", HF_CLOSE_BANNED);
 	ret->code = ret->bar_s > 0 ? HF_CLOSE_BANNED : HF_CLOSE_KICKED;
 	if (err == 0)
 		err = fields_uint(json_object_get(body, "code"), "code", 4000, 4399, "BAD_VALUE",

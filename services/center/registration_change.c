@@ -181,22 +181,19 @@ static json_t *word_bar(const struct ending *ending)
 	return word;
 }
 
-static void on_ended(const Hf__KickReply *reply, void *ctx)
+static void ending_end(struct ending *ending, Hf__KickResult result)
 {
-	static const char *const names[] = {
-		[HF__KICK_RESULT__KICKED] = "kicked",
-		[HF__KICK_RESULT__NOT_CONNECTED] = "not_connected",
-		[HF__KICK_RESULT__KICK_FAILED] = "failed",
-	};
-	struct ending *ending = ctx;
-	unsigned result = reply != NULL && reply->n_results == 1 ? (unsigned)reply->results[0]
-								 : HF__KICK_RESULT__KICK_FAILED;
 	json_t *word = ending->barring ? word_bar(ending) : json_pack("{s:b}", "deleted", 1);
 
-	json_object_set_new(word, "connection",
-			    json_string(result < HF_ARRAY_LEN(names) ? names[result] : "failed"));
+	json_object_set_new(word, "connection", json_string(steer_kick_name(result)));
 	ask_answer(&ending->ask, word);
 	free(ending);
+}
+
+static void on_ended(const Hf__KickReply *reply, void *ctx)
+{
+	ending_end(ctx, reply != NULL && reply->n_results == 1 ? reply->results[0]
+							       : HF__KICK_RESULT__KICK_FAILED);
 }
 
 static void end_connection(struct ending *ending)
@@ -207,7 +204,7 @@ static void end_connection(struct ending *ending)
 		steer_disconnect(ending->ask.center, ending->ask.app, &id, 1, ending->code,
 				 ending->reason, on_ended, ending);
 	else
-		on_ended(NULL, ending);
+		ending_end(ending, HF__KICK_RESULT__KICK_FAILED);
 }
 
 static struct ending *new_ending(struct call *call, uint32_t code)
@@ -274,6 +271,8 @@ static void on_barred(struct change *change, void *ctx)
 	if (steer_change_problem(&change->items[0], &problem) < 0) {
 		ask_fail(&ending->ask, &problem);
 		free(ending);
+	} else if (ending->until_ms > 0 && change->items[0].session == CHANGE_SESSION_TOLD) {
+		ending_end(ending, HF__KICK_RESULT__KICKED); /* by the room, as it heard of it */
 	} else if (ending->until_ms > 0) {
 		end_connection(ending);
 	} else {

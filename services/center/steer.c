@@ -70,6 +70,17 @@ void steer_read_users(struct center *center, uint32_t app, const struct hf_bytes
 			      &request, on_reply, ctx);
 }
 
+const char *steer_kick_name(Hf__KickResult result)
+{
+	static const char *const names[] = {
+		[HF__KICK_RESULT__KICKED] = "kicked",
+		[HF__KICK_RESULT__NOT_CONNECTED] = "not_connected",
+		[HF__KICK_RESULT__KICK_FAILED] = "failed",
+	};
+
+	return (unsigned)result < HF_ARRAY_LEN(names) ? names[result] : "failed";
+}
+
 int steer_change_problem(const struct change_item *item, struct problem *ret_problem)
 {
 	switch ((enum change_outcome)item->outcome) {

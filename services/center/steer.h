@@ -19,12 +19,12 @@ HF_MUST_CHECK int steer_parse_bar_seconds(const json_t *value, const char *field
 void steer_disconnect(struct center *center, uint32_t app, const struct hf_bytes *registrations,
 		      size_t count, uint32_t code, const char *reason,
 		      Hf__KickReply_Closure on_reply, void *ctx);
+const char *steer_kick_name(Hf__KickResult result); /* "kicked" "not_connected" "failed" */
 /* Saver.ReadUsers of 1..1000 users, likewise. */
 void steer_read_users(struct center *center, uint32_t app, const struct hf_bytes *user_ids,
 		      size_t count, Hf__ReadUsersReply_Closure on_reply, void *ctx);
 
-/* Why a change of one registration did not happen, as a problem; 0 when it did. `request_id` names
- * the registration. */
+/* Why a change of one registration did not happen, as a problem; 0 when it did. */
 HF_MUST_CHECK int steer_change_problem(const struct change_item *item, struct problem *ret_problem);
 /* "none", "updated" or "unknown": was the connected session told? */
 const char *steer_session_name(const struct change_item *item);

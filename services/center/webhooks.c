@@ -31,7 +31,7 @@ static json_t *word_webhook(const struct hf_webhook *webhook)
 	for (size_t i = 0; i < webhook->network_count; i++) {
 		char text[HF_CIDR_TEXT_MAX + 1];
 
-		hf_webhook_network_format(&webhook->networks[i], text);
+		hf_cidr_format(&webhook->networks[i], text);
 		json_array_append_new(networks, json_string(text));
 	}
 	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:i}", "id", webhook->id, "url",
@@ -120,7 +120,7 @@ static int parse_networks(struct call *call, const json_t *list, struct hf_webho
 {
 	if (list == NULL || json_is_null(list))
 		return 0;
-	if (auth_check(call->center, call->exchange, call->app, ACCESS_OPS, ret_problem) < 0)
+	if (auth_check(call->center, call->exchange, call->app, ACCESS_OPS, NULL, ret_problem) < 0)
 		return problem_set(ret_problem, 403, "ROLE_DENIED", "allow_cidrs", NULL,
 				   "only an operator may open private networks to callbacks");
 	if (!json_is_array(list) || json_array_size(list) > HF_WEBHOOK_NETWORKS_MAX)

@@ -178,5 +178,7 @@ void rpc_init(struct room *room)
 		.start_task = broadcast_on_start,
 		.read_task = broadcast_on_read,
 		.update_session = on_update_session,
+		.presence = listing_on_presence,
+		.list_sessions = listing_on_list_sessions,
 	};
 }
