@@ -20,6 +20,8 @@
 #define TIMEOUT_MS       5000
 #define TIMEOUT_MIN_MS   100
 #define IN_FLIGHT        16
+#define BATCH_EVENTS     100
+#define BATCH_WAIT_MS    100
 #define PER_SECOND       1000
 
 static json_t *word_webhook(const struct hf_webhook *webhook)
@@ -267,6 +269,8 @@ void api_create_webhook(struct call *call)
 	webhook.enabled = true;
 	webhook.timeout_ms = TIMEOUT_MS;
 	webhook.max_in_flight = IN_FLIGHT;
+	webhook.batch_events = BATCH_EVENTS;
+	webhook.batch_wait_ms = BATCH_WAIT_MS;
 	webhook.max_per_second = PER_SECOND;
 	err = fields_known(body, "", known, &problem);
 	if (err == 0)
