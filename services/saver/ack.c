@@ -135,21 +135,16 @@ void saver_on_await_ack(Hf__Saver_Service *rpc, const Hf__AwaitAckRequest *reque
 /* Purge: read the ids, then remove them. */
 struct purge {
 	struct saver *saver;
-	Hf__PurgeReply_Closure closure;
-	void *call;
+	saver_removed_cb cb;
+	void *ctx;
 	struct saver_name name;
 };
 
 static void on_purged(uint32_t removed, enum saver_error error, void *ctx)
 {
 	struct purge *purge = ctx;
-	Hf__PurgeReply reply = HF__PURGE_REPLY__INIT;
 
-	reply.purged = removed;
-	if (error == SAVER_OK)
-		purge->closure(&reply, purge->call);
-	else
-		saver_fail(purge->saver, purge->call, error);
+	purge->cb(removed, error, purge->ctx);
 	free(purge);
 }
 
@@ -178,13 +173,50 @@ static void on_purge_keys(const redisReply *reply, enum saver_error error, void 
 		on_purged(0, error, purge);
 }
 
+enum saver_error saver_purge(struct saver *saver, const struct saver_name *name,
+			     saver_removed_cb cb, void *ctx)
+{
+	uint8_t key[SAVER_KEY_MAX];
+	struct hf_bytes words[2] = { HF_BYTES_LITERAL("HKEYS"),
+				     { key, saver_queue_key_encode(name, key) } };
+	struct purge *purge = malloc(sizeof(*purge));
+	enum saver_error error;
+
+	if (purge == NULL)
+		return SAVER_INTERNAL;
+	*purge = (struct purge){ saver, cb, ctx, *name };
+	error = saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_INSPECT, words,
+				 2, on_purge_keys, purge);
+	if (error != SAVER_OK)
+		free(purge);
+	return error;
+}
+
+/* The call of an operator. */
+struct purge_call {
+	struct saver *saver;
+	Hf__PurgeReply_Closure closure;
+	void *call;
+};
+
+static void on_purge_done(uint32_t removed, enum saver_error error, void *ctx)
+{
+	struct purge_call *purge = ctx;
+	Hf__PurgeReply reply = HF__PURGE_REPLY__INIT;
+
+	reply.purged = removed;
+	if (error == SAVER_OK)
+		purge->closure(&reply, purge->call);
+	else
+		saver_fail(purge->saver, purge->call, error);
+	free(purge);
+}
+
 void saver_on_purge(Hf__Saver_Service *rpc, const Hf__PurgeRequest *request,
 		    Hf__PurgeReply_Closure closure, void *call)
 {
 	struct saver *saver = saver_of(rpc);
-	uint8_t key[SAVER_KEY_MAX];
-	struct hf_bytes words[2] = { HF_BYTES_LITERAL("HKEYS"), { key, 0 } };
-	struct purge *purge;
+	struct purge_call *purge;
 	struct saver_name name;
 	enum saver_error error;
 
@@ -195,10 +227,8 @@ void saver_on_purge(Hf__Saver_Service *rpc, const Hf__PurgeRequest *request,
 		saver_fail(saver, call, SAVER_INTERNAL);
 		return;
 	}
-	*purge = (struct purge){ saver, closure, call, name };
-	words[1].len = saver_queue_key_encode(&name, key);
-	error = saver_redis_send(saver->redis, saver_node_of(saver, &name), SAVER_OP_INSPECT, words,
-				 2, on_purge_keys, purge);
+	*purge = (struct purge_call){ saver, closure, call };
+	error = saver_purge(saver, &name, on_purge_done, purge);
 	if (error != SAVER_OK)
-		on_purged(0, error, purge);
+		on_purge_done(0, error, purge);
 }

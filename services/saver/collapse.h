@@ -9,7 +9,7 @@
  *acked: an older one that comes late is obsolete all the same. At most SAVER_COLLAPSE_KEYS keys are
  *kept for a registration; above that the one with the lowest id is forgotten, and its message is no
  *longer replaced. After Redis was lost, what is refilled from the database makes its entries anew.
-*/
+ */
 #ifndef SAVER_COLLAPSE_H
 #define SAVER_COLLAPSE_H
 

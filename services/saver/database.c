@@ -13,7 +13,7 @@
 #include "schema.h"
 
 #define STATEMENT_MAX (4u << 20)
-#define SETUP_STEPS   5u
+#define SETUP_STEPS   6u
 
 struct job {
 	struct job *next;
@@ -63,7 +63,7 @@ struct saver_database {
 	int64_t *up;
 };
 
-static const char *const link_names[] = { "commit", "background" };
+static const char *const link_names[] = { "commit", "background", "lists" };
 
 static void start_query(struct link *link);
 static void step(struct link *link, int events);
@@ -147,6 +147,7 @@ static bool is_connection_error(unsigned code)
 static int setup_statement(struct link *link, struct hf_buffer *sql)
 {
 	const char *name = link->database->options.name;
+	unsigned limit_ms;
 
 	switch (link->setup_step) {
 	case 0:
@@ -159,6 +160,15 @@ static int setup_statement(struct link *link, struct hf_buffer *sql)
 	case 3: /* no gap locks between savers that insert and delete side by side */
 		return hf_buffer_printf(sql, "SET SESSION TRANSACTION ISOLATION LEVEL"
 					     " READ COMMITTED");
+	case 4: /* MariaDB and MySQL have two words for it, and each passes over the other's */
+		if (link->number != SAVER_LINK_LISTS)
+			return hf_buffer_printf(sql, "DO 0");
+		limit_ms = link->database->options.timeout_ms / 10 * 8;
+		return hf_buffer_printf(sql,
+					"SET SESSION autocommit=1"
+					" /*M!100101 , max_statement_time=%u.%03u */"
+					" /*!80000 , max_execution_time=%u */",
+					limit_ms / 1000, limit_ms % 1000, limit_ms);
 	default:
 		return hf_buffer_printf(
 			sql, "SELECT @@max_allowed_packet, @@innodb_flush_log_at_trx_commit");
@@ -540,7 +550,7 @@ const char *saver_database_name(const struct saver_database *database)
 int saver_database_run(struct saver_database *database, enum saver_link number,
 		       struct hf_buffer *sql, saver_database_cb cb, void *ctx)
 {
-	if (!saver_database_up(database))
+	if (!saver_database_up(database) || !database->links[number].ready)
 		return -ENOTCONN;
 	return push_job(&database->links[number], sql, cb, ctx);
 }

@@ -1,7 +1,8 @@
 /* services/saver/database.h - MySQL (MariaDB) on the loop, through Connector/C's non-blocking API.
  *
- * Two links: one for statements that somebody waits for (commits of `durable` messages), one for
- * all the rest, so that a long read never delays a commit. Each runs one statement at a time, in
+ * Three links: one for statements that somebody waits for (commits of `durable` messages), one for
+ * lists and counts that take as long as they take, one for all the rest, so that a long read never
+ * delays a write. Each runs one statement at a time, in
  * order; each statement has a deadline and is its own transaction. A lost link is tried again with
  * back-off. The background link checks and migrates the schema (schema.c) before anything else
  * runs. */
@@ -14,7 +15,12 @@
 #include "hf_loop.h"
 #include "hf_metrics.h"
 
-enum saver_link { SAVER_LINK_COMMIT, SAVER_LINK_BACKGROUND, SAVER_LINK_COUNT };
+enum saver_link {
+	SAVER_LINK_COMMIT,
+	SAVER_LINK_BACKGROUND,
+	SAVER_LINK_LISTS, /* reads only; the server ends a statement that takes too long */
+	SAVER_LINK_COUNT
+};
 
 struct saver_database;
 
@@ -37,7 +43,7 @@ void saver_database_start(struct saver_database *database);
 void saver_database_close(struct saver_database *database); /* open statements end -ECONNRESET */
 void saver_database_free(struct saver_database *database);  /* after close; NULL is fine */
 
-/* Both links are there and the schema is ours. */
+/* The links that write are there and the schema is ours. */
 bool saver_database_up(const struct saver_database *database);
 /* Most bytes of one statement that the server takes (and we send). */
 size_t saver_database_statement_max(const struct saver_database *database);
@@ -55,7 +61,7 @@ struct saver_outcome {
 typedef void (*saver_database_cb)(const struct saver_outcome *outcome, void *ctx);
 
 /* Queue one statement; takes the content of `sql` on success (it is left empty). `cb` runs exactly
- * once, later. 0, -ENOTCONN (not up: nothing was queued), or -ENOMEM. */
+ * once, later. 0, -ENOTCONN (not up, or this link is not: nothing was queued), or -ENOMEM. */
 HF_MUST_CHECK int saver_database_run(struct saver_database *database, enum saver_link link,
 				     struct hf_buffer *sql, saver_database_cb cb, void *ctx);
 /* For schema.c: on the background link while it is connected, before the database is up. */

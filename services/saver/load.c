@@ -15,16 +15,22 @@ struct load {
 	void *call;
 	uint64_t after;
 	uint32_t max_count, max_bytes, lost;
+	bool has_lost;     /* the cap dropped something */
 	bool login, first; /* first: no message of this load was looked at as a suspect yet */
 	uint64_t *ids;     /* all that is owed after `after`, sorted */
 	size_t count, next;
 	size_t page_count;
 	uint64_t page[PAGE_MAX];
+	uint64_t closed_until; /* in quarantine */
+	uint8_t waits;         /* for the ids, and for the record */
+	enum saver_error error;
 	struct saver_name name;
+	struct saver_login record; /* of a login with a profile */
 };
 
 static void load_free(struct load *load)
 {
+	saver_login_deinit(&load->record);
 	free(load->ids);
 	free(load);
 }
@@ -46,6 +52,7 @@ static void answer(struct load *load, Hf__LoadedMessage **messages, size_t count
 	reply.messages = messages;
 	reply.more = more;
 	reply.lost = load->lost;
+	reply.record = load->record.record;
 	load->closure(&reply, load->call);
 	for (size_t i = 0; i < count; i++)
 		saver_quarantine_on_delivery(&saver->quarantine, &load->name,
@@ -58,6 +65,17 @@ static void answer(struct load *load, Hf__LoadedMessage **messages, size_t count
 			saver->quarantine.loads,
 			(unsigned long long)saver->quarantine.loads_time_ms);
 	}
+	load_free(load);
+}
+
+static void answer_quarantined(struct load *load)
+{
+	Hf__LoadReply reply = HF__LOAD_REPLY__INIT;
+
+	reply.quarantined = true;
+	reply.quarantined_until_ms = load->closed_until;
+	reply.record = load->record.record;
+	load->closure(&reply, load->call);
 	load_free(load);
 }
 
@@ -216,10 +234,44 @@ static void read_lost(struct load *load)
 		fail(load, error);
 }
 
+/* What there is to wait for has come: ids and, at a login, the record. */
+static void load_ready(struct load *load)
+{
+	uint64_t now = hf_loop_wall_ms(load->saver->service->loop);
+
+	if (load->error != SAVER_OK) {
+		fail(load, load->error);
+	} else if (load->closed_until != 0) {
+		answer_quarantined(load);
+	} else if (load->record.record != NULL &&
+		   saver_record_is_barred(load->record.record, now)) {
+		load->login = false; /* it gets nothing: that is no load without an ack */
+		answer(load, NULL, 0, false);
+	} else if (load->has_lost) {
+		read_lost(load);
+	} else if (load->count > 0) {
+		read_page(load);
+	} else { /* most logins find nothing: one round trip */
+		answer(load, NULL, 0, false);
+	}
+}
+
+static void one_has_come(struct load *load, enum saver_error error)
+{
+	if (load->error == SAVER_OK)
+		load->error = error;
+	if (--load->waits == 0)
+		load_ready(load);
+}
+
+static void on_record(struct saver_login *record, enum saver_error error)
+{
+	one_has_come(HF_CONTAINER_OF(record, struct load, record), error);
+}
+
 static void on_keys(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	struct load *load = ctx;
-	bool lost = false;
 
 	if (error == SAVER_OK && reply->type != REDIS_REPLY_ARRAY)
 		error = SAVER_INTERNAL;
@@ -228,50 +280,58 @@ static void on_keys(const redisReply *reply, enum saver_error error, void *ctx)
 		if (load->ids == NULL)
 			error = SAVER_INTERNAL;
 	}
-	if (error != SAVER_OK) {
-		fail(load, error);
-		return;
-	}
-	for (size_t i = 0; i < reply->elements; i++) {
+	for (size_t i = 0; error == SAVER_OK && i < reply->elements; i++) {
 		struct hf_bytes field = saver_reply_bytes(reply->element[i]);
 		uint64_t id;
 
 		if (saver_field_decode(field, &id) && id > load->after)
 			load->ids[load->count++] = id;
 		else if (field.len == 1 && field.data[0] == SAVER_LOST_FIELD[0])
-			lost = true;
+			load->has_lost = true;
 	}
-	if (load->count == 0 && !lost) { /* most logins find nothing: one round trip */
-		answer(load, NULL, 0, false);
-		return;
+	if (load->count > 0)
+		saver_ids_sort(load->ids, load->count);
+	one_has_come(load, error);
+}
+
+/* Both leave in one pipeline. What could not be sent is noted, and what was is waited for. */
+static void begin(struct load *load, const Hf__LoadRequest *request)
+{
+	struct saver *saver = load->saver;
+	unsigned node = saver_node_of(saver, &load->name);
+	uint8_t key[SAVER_KEY_MAX];
+	struct hf_bytes words[2] = { HF_BYTES_LITERAL("HKEYS"),
+				     { key, saver_queue_key_encode(&load->name, key) } };
+	enum saver_error error = SAVER_OK;
+
+	load->waits = 1; /* while these are sent */
+	if (load->login && request->profile != NULL) {
+		error = saver_login_begin(&load->record, saver, &load->name, request->profile,
+					  on_record);
+		load->waits += error == SAVER_OK;
 	}
-	saver_ids_sort(load->ids, load->count);
-	if (lost)
-		read_lost(load);
-	else
-		read_page(load);
+	if (error == SAVER_OK && load->closed_until == 0) {
+		error = saver_redis_send(saver->redis, node, SAVER_OP_LOAD, words, 2, on_keys,
+					 load);
+		load->waits += error == SAVER_OK;
+	}
+	one_has_come(load, error);
 }
 
 void saver_on_load(Hf__Saver_Service *rpc, const Hf__LoadRequest *request,
 		   Hf__LoadReply_Closure closure, void *call)
 {
 	struct saver *saver = saver_of(rpc);
-	Hf__LoadReply reply = HF__LOAD_REPLY__INIT;
-	uint8_t key[SAVER_KEY_MAX];
-	struct hf_bytes words[2] = { HF_BYTES_LITERAL("HKEYS"), { key, 0 } };
+	const char *broken =
+		request->profile != NULL ? saver_profile_check(request->profile) : NULL;
 	struct saver_name name;
 	struct load *load;
 	enum saver_error error;
-	uint64_t until;
 
 	if (!saver_name_of_request(saver, request->app, &request->registration, call, &name))
 		return;
-	until = saver_quarantine_closed(&saver->quarantine, &name,
-					hf_loop_wall_ms(saver->service->loop));
-	if (until != 0) {
-		reply.quarantined = true;
-		reply.quarantined_until_ms = until;
-		closure(&reply, call);
+	if (broken != NULL) {
+		saver_fail_invalid(saver, call, broken);
 		return;
 	}
 	error = saver_redis_admit(saver->redis, saver_node_of(saver, &name));
@@ -280,18 +340,18 @@ void saver_on_load(Hf__Saver_Service *rpc, const Hf__LoadRequest *request,
 		saver_fail(saver, call, error == SAVER_OK ? SAVER_INTERNAL : error);
 		return;
 	}
-	*load = (struct load){ .saver = saver,
-			       .closure = closure,
-			       .call = call,
-			       .after = request->after,
-			       .max_count = HF_MAX(HF_MIN(request->max_count, 1000u), 1u),
-			       .max_bytes = HF_MIN(request->max_bytes, BYTES_MAX),
-			       .login = request->login,
-			       .first = true,
-			       .name = name };
-	words[1].len = saver_queue_key_encode(&name, key);
-	error = saver_redis_send(saver->redis, saver_node_of(saver, &name), SAVER_OP_LOAD, words, 2,
-				 on_keys, load);
-	if (error != SAVER_OK)
-		fail(load, error);
+	*load = (struct load){
+		.saver = saver,
+		.closure = closure,
+		.call = call,
+		.after = request->after,
+		.max_count = HF_MAX(HF_MIN(request->max_count, 1000u), 1u),
+		.max_bytes = HF_MIN(request->max_bytes, BYTES_MAX),
+		.login = request->login,
+		.first = true,
+		.closed_until = saver_quarantine_closed(&saver->quarantine, &name,
+							hf_loop_wall_ms(saver->service->loop)),
+		.name = name
+	};
+	begin(load, request);
 }

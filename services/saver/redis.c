@@ -75,10 +75,11 @@ struct saver_redis {
 	struct hf_log_throttle refused;
 };
 
-static const char *const op_names[SAVER_OP_COUNT] = { "store", "load",      "remove", "inspect",
-						      "claim", "redeliver", "sweep",  "refill",
-						      "check", "job",       "log",    "broadcast",
-						      "spool" };
+static const char *const op_names[SAVER_OP_COUNT] = {
+	"store",     "load",      "remove", "inspect",       "claim",
+	"redeliver", "sweep",     "refill", "check",         "job",
+	"log",       "broadcast", "spool",  "registry_read", "registry_write",
+};
 
 static void connect_node(struct node *node);
 

@@ -44,6 +44,8 @@ enum saver_op {
 	SAVER_OP_LOG,
 	SAVER_OP_BROADCAST, /* what a registration has acked of the log */
 	SAVER_OP_SPOOL,
+	SAVER_OP_REGISTRY_READ,
+	SAVER_OP_REGISTRY_WRITE,
 	SAVER_OP_COUNT
 };
 

@@ -110,23 +110,34 @@ static void serve(struct refill_node *node)
 		(unsigned long long)node->marker.token);
 	saver_write_behind_on_serving(saver->wb, node->number);
 	saver_sweep_on_serving(saver->sweep, changed);
+	saver_registry_behind_look(saver->registry.behind);
 }
 
 static void put_back(struct refill_node *node);
 
-static void on_put_back(const redisReply *reply, enum saver_error error, void *ctx)
+static void one_put(struct refill_node *node, enum saver_error error)
 {
-	struct refill_node *node = ctx;
-
 	node->failed |= error != SAVER_OK;
-	if (error == SAVER_OK && saver_refill_was_put(reply))
-		++*node->refill->restored;
 	if (--node->pending > 0 || node->phase == PHASE_DOWN)
 		return;
 	if (node->failed)
 		saver_refill_retry(node);
 	else
 		put_back(node);
+}
+
+static void on_put_back(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct refill_node *node = ctx;
+
+	if (error == SAVER_OK && saver_refill_was_put(reply))
+		++*node->refill->restored;
+	one_put(node, error);
+}
+
+static void on_put_record(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	one_put(ctx, error);
 }
 
 /* HSETNX: what is there already stays as it is. */
@@ -175,14 +186,13 @@ bool saver_refill_was_put(const redisReply *reply)
 }
 
 /* One slice of the rows in memory that belong to this node. */
-static void put_back(struct refill_node *node)
+static bool put_messages(struct refill_node *node)
 {
 	struct saver *saver = node->refill->saver;
 	struct saver_rows *rows = saver_write_behind_rows(saver->wb);
 	uint64_t now = hf_loop_wall_ms(saver->service->loop);
 	unsigned steps = 0;
 
-	node->failed = false;
 	while (node->pending < SLICE && steps++ < 20 * SLICE) {
 		hf_handle handle = hf_slab_next(&rows->slab, &node->pos, SLICE);
 		struct saver_row *row = handle != 0 ? hf_slab_get(&rows->slab, handle) : NULL;
@@ -200,19 +210,35 @@ static void put_back(struct refill_node *node)
 						      row->class, row->expires_ms,
 						      saver_frame_delivery(row->frame),
 						      saver_frame_bytes(row->frame) },
-					      on_put_back)) {
-			node->failed = true;
-			break;
-		}
+					      on_put_back))
+			return false;
 	}
+	return true;
+}
+
+static void put_back(struct refill_node *node)
+{
+	struct saver *saver = node->refill->saver;
+	const struct hf_slab *slab =
+		node->registrations ? &saver_registry_behind_rows(saver->registry.behind)->slab
+				    : &saver_write_behind_rows(saver->wb)->slab;
+
+	node->failed =
+		!(node->registrations ? saver_refill_put_registrations(node, SLICE, on_put_record)
+				      : put_messages(node));
 	if (node->pending > 0)
 		return;
-	if (node->failed)
+	if (node->failed) {
 		saver_refill_retry(node);
-	else if (node->pos >= hf_slab_end(&rows->slab))
-		serve(node);
-	else /* many rows of other nodes: not all in one turn */
+	} else if (node->pos < hf_slab_end(slab)) { /* many rows of other nodes */
 		saver_refill_set_phase(node, PHASE_RESTORE, 1);
+	} else if (!node->registrations) {
+		node->registrations = true;
+		node->pos = 0;
+		saver_refill_set_phase(node, PHASE_RESTORE, 0);
+	} else {
+		serve(node);
+	}
 }
 
 void saver_refill_restore(struct refill_node *node)
@@ -221,6 +247,7 @@ void saver_refill_restore(struct refill_node *node)
 
 	node->pos = 0;
 	node->pending = 0;
+	node->registrations = false;
 	/* The same content - unless Redis does not sync each write: then a restart or a fail-over
 	 * may have cost it the latest of them, which we still hold. */
 	if (node->known_token == node->marker.token &&
@@ -361,6 +388,14 @@ int saver_refill_new(struct saver *saver, struct saver_refill **ret_refill)
 		hf_metrics_counter(saver->service->metrics,
 				   "holdfast_saver_refilled_messages_total", "from=\"memory\"",
 				   "Messages put back into an empty Redis.");
+	refill->refilled_registrations =
+		hf_metrics_counter(saver->service->metrics,
+				   "holdfast_saver_refilled_registrations_total",
+				   "from=\"database\"", "Records put back into an empty Redis.");
+	refill->restored_registrations =
+		hf_metrics_counter(saver->service->metrics,
+				   "holdfast_saver_refilled_registrations_total", "from=\"memory\"",
+				   "Records put back into an empty Redis.");
 	*ret_refill = refill;
 	return 0;
 }

@@ -14,6 +14,13 @@ static const struct hf_bytes lease_key = { (const uint8_t *)"hf:refill", 9 };
 
 static void copy_page(struct refill_node *node);
 
+static void copy_table(struct refill_node *node, bool registrations)
+{
+	node->registrations = registrations;
+	node->has_last = false;
+	copy_page(node);
+}
+
 static void on_marked(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	struct refill_node *node = ctx;
@@ -47,26 +54,47 @@ static void page_copied(struct refill_node *node)
 {
 	if (node->failed)
 		saver_refill_retry(node);
-	else if (node->last_page)
+	else if (!node->last_page)
+		copy_page(node);
+	else if (node->registrations)
 		mark(node);
 	else
-		copy_page(node);
+		copy_table(node, true);
+}
+
+static void command_done(struct refill_node *node, enum saver_error error)
+{
+	node->failed |= error != SAVER_OK;
+	if (--node->pending == 0 && node->phase == PHASE_COPY)
+		page_copied(node);
 }
 
 static void on_copied(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	struct refill_node *node = ctx;
 
-	node->failed |= error != SAVER_OK;
 	if (error == SAVER_OK && saver_refill_was_put(reply)) {
 		node->copied++;
 		++*node->refill->refilled;
 	}
-	if (--node->pending == 0 && node->phase == PHASE_COPY)
-		page_copied(node);
+	command_done(node, error);
 }
 
-static bool copy_row(struct refill_node *node, MYSQL_ROW row, const unsigned long *lengths)
+static void on_record_copied(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct refill_node *node = ctx;
+
+	*node->refill->refilled_registrations +=
+		error == SAVER_OK && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0;
+	command_done(node, error);
+}
+
+static void on_index_copied(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	command_done(ctx, error);
+}
+
+static bool copy_message(struct refill_node *node, MYSQL_ROW row, const unsigned long *lengths)
 {
 	struct saver *saver = node->refill->saver;
 	struct saver_value value = { .class = (uint8_t)strtoul(row[3], NULL, 10),
@@ -82,6 +110,14 @@ static bool copy_row(struct refill_node *node, MYSQL_ROW row, const unsigned lon
 	    saver_node_of(saver, &node->last) != node->number)
 		return true;
 	return saver_refill_put_message(node, &node->last, node->last_id, &value, on_copied);
+}
+
+static bool copy_row(struct refill_node *node, MYSQL_ROW row, const unsigned long *lengths)
+{
+	return node->registrations
+		       ? saver_refill_copy_registration(node, row, lengths, on_record_copied,
+							on_index_copied)
+		       : copy_message(node, row, lengths);
 }
 
 static void on_page(const struct saver_outcome *outcome, void *ctx)
@@ -115,8 +151,12 @@ static void on_page(const struct saver_outcome *outcome, void *ctx)
 static int page_statement(const struct refill_node *node, struct hf_buffer *sql)
 {
 	const struct saver_name *last = &node->last;
-	int err = hf_buffer_printf(sql, "SELECT app, registration, message_id, class, expires_at,"
-					" delivery, frame FROM messages");
+	int err;
+
+	if (node->registrations)
+		return saver_refill_registrations_statement(node, PAGE_ROWS, sql);
+	err = hf_buffer_printf(sql, "SELECT app, registration, message_id, class, expires_at,"
+				    " delivery, frame FROM messages");
 
 	if (err == 0 && node->has_last) {
 		err = hf_buffer_printf(sql, " WHERE app > %u OR (app = %u AND registration > ",
@@ -191,8 +231,7 @@ static void on_leased(const redisReply *reply, enum saver_error error, void *ctx
 		HF_WARN("refill_begins", "node=%u", node->number);
 		node->phase = PHASE_COPY;
 		node->copied = 0;
-		node->has_last = false;
-		copy_page(node);
+		copy_table(node, false);
 	}
 }
 

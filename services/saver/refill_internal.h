@@ -33,7 +33,8 @@ struct refill_node {
 	uint32_t tries;             /* counts looks: a statement of an older one is ignored */
 	uint32_t query_try;
 	uint64_t deletes_before; /* asked for when the connection came: these go first */
-	/* While copying or restoring. */
+	/* While copying or restoring: messages first, then registrations. */
+	bool registrations;
 	uint32_t pending;
 	bool failed, last_page;
 	uint64_t copied;
@@ -49,6 +50,7 @@ struct saver_refill {
 	bool asking;
 	char lease[17];
 	uint64_t *refilled, *restored;
+	uint64_t *refilled_registrations, *restored_registrations;
 	struct refill_node nodes[SAVER_REDIS_NODES_MAX];
 };
 
@@ -67,6 +69,15 @@ bool saver_refill_put_message(struct refill_node *node, const struct saver_name 
 bool saver_refill_was_put(const redisReply *reply); /* it was not there before */
 /* The node holds what the database has: the rows that only we hold go back, then it serves. */
 void saver_refill_restore(struct refill_node *node);
+
+/* refill_registry.c: false: something could not be sent. All count in node->pending. */
+HF_MUST_CHECK int saver_refill_registrations_statement(const struct refill_node *node,
+						       unsigned limit, struct hf_buffer *sql);
+bool saver_refill_copy_registration(struct refill_node *node, MYSQL_ROW row,
+				    const unsigned long *lengths, saver_redis_cb on_record,
+				    saver_redis_cb on_index);
+/* One slice of the records that only we hold. */
+bool saver_refill_put_registrations(struct refill_node *node, unsigned slice, saver_redis_cb cb);
 
 /* refill_copy.c */
 void saver_refill_begin_copy(struct refill_node *node); /* the node is empty */

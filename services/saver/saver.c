@@ -78,6 +78,14 @@ static const struct hf_option saver_options[] = {
 	  "registrations, and messages, that are counted" },
 	{ "history.messages", HF_OPT_UINT, AT(history_messages), "1000000", 1000, 16000000,
 	  "recent messages whose counts are known; 80 bytes each" },
+	{ "registry.seen_interval", HF_OPT_MSEC, AT(registry_seen_ms), "10m", 0, 86400000,
+	  "a login that changes nothing else writes last_seen only when it is older than this" },
+	{ "registry.known", HF_OPT_UINT, AT(registry_known), "1048576", 1024, 1 << 28,
+	  "registrations known to exist without asking Redis; 8 bytes each, up to a power of two" },
+	{ "registry.rows", HF_OPT_UINT, AT(registry_rows), "100000", 1000, 10000000,
+	  "changed records that may wait in memory to be written to the database" },
+	{ "registry.bytes", HF_OPT_SIZE, AT(registry_bytes), "64MiB", 1 << 20, 1ull << 36,
+	  "their size" },
 	{ "sweep.period", HF_OPT_MSEC, AT(sweep_period_ms), "10m", 1000, 86400000,
 	  "time for one pass over all queues: expiry, and what the database lacks", NULL, NULL, 0,
 	  true },
@@ -170,20 +178,26 @@ void saver_account(struct saver *saver, const struct saver_name *name, uint64_t 
 static void on_savers_changed(struct hf_peers *peers, void *ctx)
 {
 	struct saver *saver = ctx;
-	bool gained = false;
+	bool gained = false, lost = false;
 
 	for (unsigned slot = 0; slot < HF_SLOTS; slot++) {
 		uint8_t bit = (uint8_t)(1u << slot % 8);
+		bool had = saver->owned[slot / 8] & bit;
 
 		if (!saver_owns(saver, (uint16_t)slot)) {
 			saver->owned[slot / 8] &= (uint8_t)~bit;
-		} else if (!(saver->owned[slot / 8] & bit)) {
+			lost |= had;
+		} else if (!had) {
 			saver->owned[slot / 8] |= bit;
 			gained = true;
 		}
 	}
-	if (gained && saver->sweep != NULL)
+	if (lost)
+		saver_registry_doubt(saver);
+	if (gained && saver->sweep != NULL) {
 		saver_sweep_hurry(saver->sweep);
+		saver_registry_behind_look(saver->registry.behind);
+	}
 }
 
 static void on_redis_connected(unsigned node, void *ctx)
@@ -194,6 +208,7 @@ static void on_redis_connected(unsigned node, void *ctx)
 static void on_redis_lost(unsigned node, void *ctx)
 {
 	saver_refill_on_lost(((struct saver *)ctx)->refill, node);
+	saver_registry_doubt(ctx); /* it may come back empty */
 }
 
 /* Rows may have been left out, and sweeps could not compare. */
@@ -401,6 +416,14 @@ static int saver_start(struct hf_service *service)
 		.put_dead_letter = saver_on_put_dead_letter,
 		.list_dead_letters = saver_on_list_dead_letters,
 		.take_dead_letter = saver_on_take_dead_letter,
+		.read_registrations = saver_on_read_registrations,
+		.change_registration = saver_on_change_registration,
+		.forget_registration = saver_on_forget_registration,
+		.read_users = saver_on_read_users,
+		.list_registrations = saver_on_list_registrations,
+		.count_registrations = saver_on_count_registrations,
+		.list_tags = saver_on_list_tags,
+		.registration_report = saver_on_registration_report,
 	};
 	struct saver *saver = calloc(1, sizeof(*saver));
 	int err;
@@ -416,6 +439,8 @@ static int saver_start(struct hf_service *service)
 	if (err == 0)
 		err = make_stores(
 			saver); /* before the RPC server: its hook flushes what ours made */
+	if (err == 0)
+		err = saver_registry_init(saver);
 	if (err == 0) {
 		saver->health = saver_health_new(saver->redis);
 		err = saver->health == NULL ? -ENOMEM : saver_refill_new(saver, &saver->refill);
@@ -482,6 +507,7 @@ static void saver_drain(struct hf_service *service)
 	struct saver *saver = service->state;
 
 	saver_write_behind_hurry(saver->wb);
+	saver_registry_behind_hurry(saver->registry.behind);
 	saver_await_end_all(&saver->await); /* they may wait for minutes: our leaving does not */
 }
 
@@ -492,8 +518,10 @@ static bool saver_drained(struct hf_service *service)
 
 	if (service->rpc != NULL && hf_rpc_server_running(service->rpc) > 0)
 		return false;
-	return !saver_database_up(saver->database) || (saver_write_behind_pending(saver->wb) == 0 &&
-						       saver_write_behind_deletes(saver->wb) == 0);
+	return !saver_database_up(saver->database) ||
+	       (saver_write_behind_pending(saver->wb) == 0 &&
+		saver_write_behind_deletes(saver->wb) == 0 &&
+		saver_registry_behind_pending(saver->registry.behind) == 0);
 }
 
 static void saver_stop(struct hf_service *service)
@@ -516,6 +544,7 @@ static void saver_stop(struct hf_service *service)
 	saver_redelivery_free(saver->redelivery);
 	saver_refill_free(saver->refill);
 	saver_write_behind_free(saver->wb);
+	saver_registry_deinit(saver);
 	saver_health_free(saver->health);
 	saver_database_free(saver->database);
 	saver_redis_free(saver->redis);

@@ -18,6 +18,7 @@
 #include "owed.h"
 #include "quarantine.h"
 #include "redis.h"
+#include "registry.h"
 #include "saver.pb-c.h"
 #include "write_behind.h"
 
@@ -40,6 +41,7 @@ struct saver_config {
 	uint64_t redelivery_after_ms, redelivery_entries, redelivery_timeout_ms;
 	uint64_t quarantine_loads, quarantine_time_ms, quarantine_deliveries;
 	uint64_t quarantine_message_time_ms, quarantine_patience_ms, quarantine_entries;
+	uint64_t registry_seen_ms, registry_known, registry_rows, registry_bytes;
 	uint64_t history_messages, sweep_period_ms, await_max, claims_ttl_ms;
 	uint64_t spool_events, spool_bytes, dead_letters_max, dead_letters_bytes;
 };
@@ -73,7 +75,8 @@ struct saver {
 	struct saver_quarantine quarantine;
 	struct saver_history history;
 	struct saver_await await;
-	unsigned lease_node;   /* the Redis node that LeaseJobs begins at next */
+	unsigned lease_node; /* the Redis node that LeaseJobs begins at next */
+	struct saver_registry registry;
 	struct hf_table trims; /* trim.c: queues that are being cut to their cap */
 	struct hf_peers *registers, *rooms, *savers;
 	struct hf_log_throttle unreadable_throttle;
@@ -117,6 +120,10 @@ typedef void (*saver_removed_cb)(uint32_t removed, enum saver_error error, void 
 HF_MUST_CHECK enum saver_error saver_remove(struct saver *saver, const struct saver_name *name,
 					    const uint64_t *ids, size_t count, enum saver_fate fate,
 					    saver_removed_cb cb, void *ctx);
+
+/* Delete all messages of one registration. SAVER_OK: `cb` runs once, later. Else it does not. */
+HF_MUST_CHECK enum saver_error saver_purge(struct saver *saver, const struct saver_name *name,
+					   saver_removed_cb cb, void *ctx);
 
 /* The queue holds more than `cap`: drop the oldest, and note how many in its field "!". */
 void saver_trim(struct saver *saver, const struct saver_name *name, uint32_t cap);

@@ -29,6 +29,30 @@ static const char *const steps[] = {
 	" id BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
 
 	"ALTER TABLE messages ADD COLUMN delivery VARBINARY(512) NOT NULL DEFAULT ''",
+
+	"CREATE TABLE IF NOT EXISTS registrations ("
+	" app INT UNSIGNED NOT NULL,"
+	" registration VARBINARY(64) NOT NULL,"
+	" user_id VARBINARY(128) NOT NULL,"
+	" platform VARBINARY(32) NOT NULL,"
+	" sdk_version VARBINARY(32) NOT NULL,"
+	" first_seen BIGINT UNSIGNED NOT NULL,"
+	" last_seen BIGINT UNSIGNED NOT NULL,"
+	" revision INT UNSIGNED NOT NULL,"
+	" record BLOB NOT NULL,"
+	" PRIMARY KEY (app, registration),"
+	" KEY user_id (app, user_id),"
+	" KEY platform (app, platform),"
+	" KEY first_seen (app, first_seen),"
+	" KEY last_seen (app, last_seen)) ENGINE=InnoDB",
+
+	"CREATE TABLE IF NOT EXISTS registration_tags ("
+	" app INT UNSIGNED NOT NULL,"
+	" tag VARBINARY(40) NOT NULL,"
+	" registration VARBINARY(64) NOT NULL,"
+	" revision INT UNSIGNED NOT NULL,"
+	" PRIMARY KEY (app, tag, registration),"
+	" KEY registration (app, registration)) ENGINE=InnoDB",
 };
 
 static void run_step(struct saver_schema *schema);

@@ -28,41 +28,53 @@ uint64_t saver_message_hash(const struct saver_name *name, uint64_t message_id)
 	return name->hash ^ hf_hash_u64(message_id);
 }
 
-size_t saver_queue_key_encode(const struct saver_name *name, uint8_t ret[SAVER_KEY_MAX])
+size_t saver_key_encode(struct hf_bytes prefix, uint32_t app, struct hf_bytes rest, uint8_t *ret)
 {
 	char digits[10];
-	size_t n = 0, len = sizeof(SAVER_QUEUE_PREFIX) - 1;
-	uint32_t rest = name->app;
+	size_t n = 0, len = prefix.len;
 
-	memcpy(ret, SAVER_QUEUE_PREFIX, len);
+	memcpy(ret, prefix.data, len);
 	do
-		digits[n++] = (char)('0' + rest % 10);
-	while ((rest /= 10) > 0);
+		digits[n++] = (char)('0' + app % 10);
+	while ((app /= 10) > 0);
 	while (n > 0)
 		ret[len++] = (uint8_t)digits[--n];
 	ret[len++] = ':';
-	memcpy(ret + len, name->bytes, name->len);
-	return len + name->len;
+	memcpy(ret + len, rest.data, rest.len);
+	return len + rest.len;
+}
+
+bool saver_key_decode(struct hf_bytes prefix, struct hf_bytes key, uint32_t *ret_app,
+		      struct hf_bytes *ret_rest)
+{
+	const uint8_t *colon;
+	uint64_t app;
+
+	if (key.len <= prefix.len || memcmp(key.data, prefix.data, prefix.len) != 0)
+		return false;
+	colon = memchr(key.data + prefix.len, ':', key.len - prefix.len);
+	if (colon == NULL ||
+	    hf_text_parse_uint((const char *)key.data + prefix.len,
+			       (size_t)(colon - key.data) - prefix.len, &app) < 0 ||
+	    app > UINT32_MAX)
+		return false;
+	*ret_app = (uint32_t)app;
+	*ret_rest = hf_bytes_of(colon + 1, key.len - (size_t)(colon + 1 - key.data));
+	return true;
+}
+
+size_t saver_queue_key_encode(const struct saver_name *name, uint8_t ret[SAVER_KEY_MAX])
+{
+	return saver_key_encode(HF_BYTES_LITERAL(SAVER_QUEUE_PREFIX), name->app,
+				saver_name_registration(name), ret);
 }
 
 bool saver_queue_key_decode(struct hf_bytes key, uint32_t *ret_app,
 			    struct hf_bytes *ret_registration)
 {
-	size_t prefix = sizeof(SAVER_QUEUE_PREFIX) - 1;
-	const uint8_t *colon;
-	uint64_t app;
-
-	if (key.len <= prefix || memcmp(key.data, SAVER_QUEUE_PREFIX, prefix) != 0)
-		return false;
-	colon = memchr(key.data + prefix, ':', key.len - prefix);
-	if (colon == NULL ||
-	    hf_text_parse_uint((const char *)key.data + prefix, (size_t)(colon - key.data) - prefix,
-			       &app) < 0 ||
-	    app > UINT32_MAX)
-		return false;
-	*ret_app = (uint32_t)app;
-	*ret_registration = hf_bytes_of(colon + 1, key.len - (size_t)(colon + 1 - key.data));
-	return ret_registration->len >= 1 && ret_registration->len <= HF_REGISTRATION_MAX;
+	return saver_key_decode(HF_BYTES_LITERAL(SAVER_QUEUE_PREFIX), key, ret_app,
+				ret_registration) &&
+	       ret_registration->len >= 1 && ret_registration->len <= HF_REGISTRATION_MAX;
 }
 
 void saver_field_encode(uint64_t message_id, uint8_t ret[SAVER_FIELD_SIZE])

@@ -9,6 +9,7 @@
  *	hf:k:<app>:<registration>   hash of collapse keys: collapse.h
  *	hf:i:<app>:<key>            idempotency claim (claims.c)
  *	hf:e...                     events for callbacks (spool.h, dead_letters.c)
+ *	hf:r:, hf:u:, hf:d          the registry (record.h)
  *	hf:store, hf:refill         whose store this is, and who refills it (refill.c) */
 #ifndef SAVER_VALUE_H
 #define SAVER_VALUE_H
@@ -46,6 +47,12 @@ static inline bool saver_name_equal(const struct saver_name *a, const struct sav
 }
 /* Table hash of one message owed to one registration. */
 uint64_t saver_message_hash(const struct saver_name *name, uint64_t message_id);
+
+/* `prefix`, app in decimal, ":", `rest`. `ret` has room for the prefix, 11 bytes and the rest. */
+size_t saver_key_encode(struct hf_bytes prefix, uint32_t app, struct hf_bytes rest, uint8_t *ret);
+/* False when `key` is not one of these. *ret_rest borrows from it and may be empty. */
+HF_MUST_CHECK bool saver_key_decode(struct hf_bytes prefix, struct hf_bytes key, uint32_t *ret_app,
+				    struct hf_bytes *ret_rest);
 
 /* Returns the length of the key. */
 size_t saver_queue_key_encode(const struct saver_name *name, uint8_t ret[SAVER_KEY_MAX]);

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 
-from . import api, tokens, wire
+from . import api, rpc, tokens
 from .phone import Follower, Phone
 from .waiting import wait_until
 
@@ -164,21 +164,21 @@ class App:
     def token(self, registration, **claims):
         return tokens.sign(self.id, registration, self.token_key, self.token_secret, **claims)
 
-    def registered(self, registration, room=0, platform=None, tags=(), **claims):
-        """A phone that has attached as this registration, which the store knows by now."""
-        phone = self.cluster.phone(room, registration)
-        options = {} if platform is None else {"platform": platform}
-        phone.login(wire.session(self.id, registration, self.token(registration, **claims), tags=tags), **options)
-        wait_until(lambda: self.call("GET", f"registrations/{registration}", role="viewer").status == 200,
-                   what=f"{registration} is registered")
-        return phone
-
     def path(self, rest):
         return f"/v1/apps/{self.id}/{rest}"
 
     def call(self, method, path, body=None, role="sender", center=0, **options):
         return api.request(self.cluster.api_address(center), method, self.path(path), body,
                            key=self.key(role), **options)
+
+    def register(self, *registrations, **profile):
+        """Let the store know them, as the load of their first login does."""
+        profile = {"platform": "linux", "sdk_version": "1.0.0", **profile}
+        saver = next(process for process in self.cluster.processes["saver"] if process.alive())
+        calls = [("Load", {"app": self.id, "registration": registration, "login": True, "max_count": 1,
+                           "profile": profile}) for registration in registrations]
+        for status, reply in rpc.call_all(saver, calls):
+            assert status == "OK", reply
 
     def send(self, data, registrations, center=0, headers=None, **options):
         if isinstance(registrations, str):
