@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 
 #include "hf_text.h"
 
@@ -107,4 +108,14 @@ bool hf_cidr_is_public(const uint8_t address[16])
 	    (address[2] < 0x02 || (address[2] == 0x0d && address[3] == 0xb8)))
 		return false;
 	return !(address[0] == 0x3f && address[1] == 0xff && address[2] < 0x10);
+}
+
+void hf_cidr_format(const struct hf_cidr *network, char ret[HF_CIDR_TEXT_MAX + 1])
+{
+	bool v4 =
+		network->bits >= 96 && memcmp(network->address, v4_prefix, sizeof(v4_prefix)) == 0;
+	char text[INET6_ADDRSTRLEN] = "";
+
+	inet_ntop(v4 ? AF_INET : AF_INET6, network->address + (v4 ? 12 : 0), text, sizeof(text));
+	snprintf(ret, HF_CIDR_TEXT_MAX + 1, "%s/%d", text, network->bits - (v4 ? 96 : 0));
 }

@@ -16,6 +16,8 @@ struct hf_cidr {
 
 /* "10.0.0.0/8", "::1/128", or an address alone. 0 or -EINVAL. */
 HF_MUST_CHECK int hf_cidr_parse(const char *text, struct hf_cidr *ret);
+/* "10.0.0.0/8" */
+void hf_cidr_format(const struct hf_cidr *network, char ret[HF_CIDR_TEXT_MAX + 1]);
 /* The address of an AF_INET or AF_INET6 socket; false for any other family. */
 bool hf_cidr_address(const struct sockaddr *address, uint8_t ret[16]);
 bool hf_cidr_has(const struct hf_cidr *network, const uint8_t address[16]);

@@ -24,7 +24,8 @@ struct token_key_document {
 struct api_key_document {
 	char *id, *secret_sha256;
 	int role;
-	uint64_t expires_at;
+	uint64_t expires_at, requests_per_second;
+	struct hf_strings allowed_cidrs;
 };
 
 struct app_document {
@@ -32,7 +33,8 @@ struct app_document {
 	char *name;
 	bool enabled;
 	struct hf_list token_keys, api_keys, webhooks;
-	uint64_t messages_per_second, burst, payload, stored_per_registration;
+	uint64_t messages_per_second, burst, payload, stored_per_registration, broadcasts,
+		requests_per_second;
 };
 
 #define AT(field) offsetof(struct token_key_document, field)
@@ -56,6 +58,10 @@ static const struct hf_option api_key_options[] = {
 	  .choices = role_choices },
 	{ "expires_at", HF_OPT_UINT, AT(expires_at), "0", 0, 253402300799,
 	  "Unix time in seconds; 0: never" },
+	{ "requests_per_second", HF_OPT_UINT, AT(requests_per_second), "0", 0, 1000000,
+	  "requests a second with this key, per center; 0: no limit of its own" },
+	{ "allowed_cidrs", HF_OPT_STRINGS, AT(allowed_cidrs), "", 0, HF_API_KEY_NETWORKS,
+	  "networks that the key may be used from; none: from anywhere" },
 	{ 0 },
 };
 #undef AT
@@ -78,6 +84,10 @@ static const struct hf_option app_options[] = {
 	{ "limits.payload", HF_OPT_SIZE, AT(payload), "4KiB", 1, 65536, "size of one message" },
 	{ "limits.stored_per_registration", HF_OPT_UINT, AT(stored_per_registration), "100", 1,
 	  1000, "messages kept for one registration; the oldest leave first" },
+	{ "limits.broadcasts", HF_OPT_UINT, AT(broadcasts), "4", 1, 100,
+	  "broadcasts that run at once" },
+	{ "limits.requests_per_second", HF_OPT_UINT, AT(requests_per_second), "1000", 1, 1000000,
+	  "API requests a second that are no sends, per center" },
 	{ "webhooks", HF_OPT_LIST, AT(webhooks), "", 0, HF_WEBHOOKS_MAX,
 	  "where the business is called back", .items = hf_webhook_options,
 	  .item_size = sizeof(struct hf_webhook_document) },
@@ -141,6 +151,15 @@ static int read_token_keys(const struct hf_list *list, struct hf_app *app,
 	return 0;
 }
 
+static int read_networks(const struct hf_strings *list, struct hf_api_key *key)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (hf_cidr_parse(list->values[i], &key->networks[i]) < 0)
+			return -EINVAL;
+	key->network_count = (uint32_t)list->count;
+	return 0;
+}
+
 static int read_api_keys(const struct hf_list *list, struct hf_app *app,
 			 char error[HF_CONFIG_ERROR_SIZE])
 {
@@ -157,6 +176,10 @@ static int read_api_keys(const struct hf_list *list, struct hf_app *app,
 		memcpy(key->id, items[i].id, strlen(items[i].id) + 1);
 		key->role = (enum hf_role)items[i].role;
 		key->expires_ms = items[i].expires_at * 1000;
+		key->requests_per_second = (uint32_t)items[i].requests_per_second;
+		if (read_networks(&items[i].allowed_cidrs, key) < 0)
+			return fail(error, "api_keys", i,
+				    "allowed_cidrs: networks such as 10.0.0.0/8");
 	}
 	app->api_key_count = list->count;
 	return 0;
@@ -178,6 +201,8 @@ int hf_app_decode(const char *text, size_t len, struct hf_app *ret,
 	app.burst = (uint32_t)document.burst;
 	app.payload_max = (uint32_t)document.payload;
 	app.stored_per_registration = (uint32_t)document.stored_per_registration;
+	app.broadcasts = (uint32_t)document.broadcasts;
+	app.requests_per_second = (uint32_t)document.requests_per_second;
 	err = read_token_keys(&document.token_keys, &app, error);
 	if (err == 0)
 		err = read_api_keys(&document.api_keys, &app, error);
@@ -209,21 +234,34 @@ static json_t *encode_token_keys(const struct hf_app *app)
 	return list;
 }
 
+static json_t *encode_api_key(const struct hf_api_key *key)
+{
+	json_t *networks = json_array();
+	char hex[SHA256_TEXT + 1];
+
+	for (size_t i = 0; i < SHA256_SIZE; i++)
+		snprintf(hex + 2 * i, 3, "%02x", key->secret_sha256[i]);
+	for (size_t i = 0; networks != NULL && i < key->network_count; i++) {
+		char text[HF_CIDR_TEXT_MAX + 1];
+
+		hf_cidr_format(&key->networks[i], text);
+		if (json_array_append_new(networks, json_string(text)) < 0) {
+			json_decref(networks);
+			return NULL;
+		}
+	}
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "id", key->id, "secret_sha256", hex,
+			 "role", role_choices[key->role], "expires_at",
+			 (json_int_t)(key->expires_ms / 1000), "requests_per_second",
+			 (json_int_t)key->requests_per_second, "allowed_cidrs", networks);
+}
+
 static json_t *encode_api_keys(const struct hf_app *app)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; list != NULL && i < app->api_key_count; i++) {
-		const struct hf_api_key *key = &app->api_keys[i];
-		char hex[SHA256_TEXT + 1];
-
-		for (size_t j = 0; j < SHA256_SIZE; j++)
-			snprintf(hex + 2 * j, 3, "%02x", key->secret_sha256[j]);
-		if (json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I}", "id", key->id,
-							  "secret_sha256", hex, "role",
-							  role_choices[key->role], "expires_at",
-							  (json_int_t)(key->expires_ms / 1000))) <
-		    0) {
+		if (json_array_append_new(list, encode_api_key(&app->api_keys[i])) < 0) {
 			json_decref(list);
 			return NULL;
 		}
@@ -240,14 +278,16 @@ char *hf_app_encode(const struct hf_app *app)
 	char *text = NULL;
 
 	if (token_keys != NULL && api_keys != NULL && webhooks != NULL)
-		root = json_pack("{s:I, s:s, s:b, s:O, s:O, s:{s:I, s:I, s:I, s:I}, s:O}", "id",
-				 (json_int_t)app->id, "name", app->name, "enabled",
+		root = json_pack("{s:I, s:s, s:b, s:O, s:O, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:O}",
+				 "id", (json_int_t)app->id, "name", app->name, "enabled",
 				 (int)app->enabled, "token_keys", token_keys, "api_keys", api_keys,
 				 "limits", "messages_per_second",
 				 (json_int_t)app->messages_per_second, "burst",
 				 (json_int_t)app->burst, "payload", (json_int_t)app->payload_max,
 				 "stored_per_registration",
-				 (json_int_t)app->stored_per_registration, "webhooks", webhooks);
+				 (json_int_t)app->stored_per_registration, "broadcasts",
+				 (json_int_t)app->broadcasts, "requests_per_second",
+				 (json_int_t)app->requests_per_second, "webhooks", webhooks);
 	if (root != NULL)
 		text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);

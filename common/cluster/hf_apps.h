@@ -4,9 +4,10 @@
  *
  *	{"id":7,"name":"shop","enabled":true,
  *	 "token_keys":[{"id":"k1","secret":"base64..."}],
- *	 "api_keys":[{"id":"ak_1","secret_sha256":"hex...","role":"sender","expires_at":0}],
+ *	 "api_keys":[{"id":"ak_1","secret_sha256":"hex...","role":"sender","expires_at":0,
+ *	              "requests_per_second":0,"allowed_cidrs":["10.0.0.0/8"]}],
  *	 "limits":{"messages_per_second":10000,"burst":20000,"payload":"4KiB",
- *	           "stored_per_registration":100},
+ *	           "stored_per_registration":100,"broadcasts":4,"requests_per_second":1000},
  *	 "webhooks":[{"id":"orders","url":"https://...","forward_types":["order"],...}]}
  *
  * At most 2 token keys, so that they can be rotated, 32 API keys, and 4 webhooks (hf_webhook.h).
@@ -15,6 +16,7 @@
 #ifndef HF_APPS_H
 #define HF_APPS_H
 
+#include "hf_cidr.h"
 #include "hf_config.h"
 #include "hf_keeper.h"
 #include "hf_token.h"
@@ -23,6 +25,7 @@
 #define HF_APP_TOKEN_KEYS_MAX 2
 #define HF_APP_API_KEYS_MAX   32
 #define HF_APP_NAME_MAX       64
+#define HF_API_KEY_NETWORKS   8 /* of one key */
 
 enum hf_role {
 	HF_ROLE_VIEWER,
@@ -34,7 +37,10 @@ struct hf_api_key {
 	char id[33];
 	uint8_t secret_sha256[32];
 	enum hf_role role;
-	uint64_t expires_ms; /* 0: never */
+	uint64_t expires_ms;          /* 0: never */
+	uint32_t requests_per_second; /* of this key, per center; 0: no limit of its own */
+	uint32_t network_count;       /* 0: from anywhere */
+	struct hf_cidr networks[HF_API_KEY_NETWORKS];
 };
 
 struct hf_app {
@@ -48,6 +54,8 @@ struct hf_app {
 	uint32_t messages_per_second, burst; /* recipients, per app and center */
 	uint32_t payload_max;                /* bytes, up to 64 KiB */
 	uint32_t stored_per_registration;    /* 1..1000; the oldest leave first */
+	uint32_t broadcasts;                 /* running at once */
+	uint32_t requests_per_second;        /* other requests than sends, per app and center */
 	size_t webhook_count;
 	struct hf_webhook webhooks[HF_WEBHOOKS_MAX];
 	uint32_t event_mask; /* events that at least one callback wants; 0 for a disabled app */

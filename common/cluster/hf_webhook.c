@@ -1,6 +1,5 @@
 #include "hf_webhook.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -87,17 +86,6 @@ void hf_webhook_secret_format(const struct hf_webhook_secret *secret,
 
 	memcpy(ret, HF_WEBHOOK_SECRET_PREFIX, prefix);
 	hf_base64_encode(secret->key, secret->len, false, ret + prefix);
-}
-
-void hf_webhook_network_format(const struct hf_cidr *network, char ret[HF_CIDR_TEXT_MAX + 1])
-{
-	static const uint8_t v4_prefix[12] = { [10] = 0xff, [11] = 0xff };
-	bool v4 =
-		network->bits >= 96 && memcmp(network->address, v4_prefix, sizeof(v4_prefix)) == 0;
-	char text[INET6_ADDRSTRLEN] = "";
-
-	inet_ntop(v4 ? AF_INET : AF_INET6, network->address + (v4 ? 12 : 0), text, sizeof(text));
-	snprintf(ret, HF_CIDR_TEXT_MAX + 1, "%s/%d", text, network->bits - (v4 ? 96 : 0));
 }
 
 static int fail(char error[HF_CONFIG_ERROR_SIZE], size_t index, const char *what)
@@ -191,7 +179,7 @@ static json_t *encode(const struct hf_webhook *webhook)
 	for (size_t i = 0; i < webhook->network_count; i++) {
 		char text[HF_CIDR_TEXT_MAX + 1];
 
-		hf_webhook_network_format(&webhook->networks[i], text);
+		hf_cidr_format(&webhook->networks[i], text);
 		json_array_append_new(networks, json_string(text));
 	}
 	for (size_t i = 0; i < webhook->pattern_count; i++)

@@ -96,7 +96,6 @@ bool hf_webhook_id_is_valid(const char *id);
 HF_MUST_CHECK int hf_webhook_secret_parse(const char *text, struct hf_webhook_secret *ret);
 void hf_webhook_secret_format(const struct hf_webhook_secret *secret,
 			      char ret[HF_WEBHOOK_SECRET_TEXT + 4]);
-void hf_webhook_network_format(const struct hf_cidr *network, char ret[HF_CIDR_TEXT_MAX + 1]);
 
 /* Events that at least one enabled one of them wants. */
 uint32_t hf_webhooks_event_mask(const struct hf_webhook *webhooks, size_t count);

@@ -8,9 +8,8 @@
 #include "hf_text.h"
 #include "json.h"
 #include "problem.h"
-
-#define LIMIT     100
-#define LIMIT_MAX 1000
+#include "query.h"
+#include "quota.h"
 
 const struct route api_routes[] = {
 	{ "POST", "/v1/apps/{app}/messages", ACCESS_SENDER, BODY_JSON, true, api_send },
@@ -22,15 +21,41 @@ const struct route api_routes[] = {
 	  api_message_state },
 	{ "POST", "/v1/apps/{app}/registrations/query", ACCESS_VIEWER, BODY_JSON, false,
 	  api_query_registrations },
+	{ "GET", "/v1/apps/{app}/registrations", ACCESS_VIEWER, BODY_NONE, false,
+	  api_list_registrations, "user_id tag platform online limit cursor" },
+	{ "GET", "/v1/apps/{app}/registrations/{id}", ACCESS_VIEWER, BODY_NONE, false,
+	  api_show_registration },
+	{ "PATCH", "/v1/apps/{app}/registrations/{id}", ACCESS_ADMIN, BODY_JSON, false,
+	  api_change_registration },
+	{ "DELETE", "/v1/apps/{app}/registrations/{id}", ACCESS_ADMIN, BODY_NONE, false,
+	  api_delete_registration },
+	{ "POST", "/v1/apps/{app}/registrations/{id}/bar", ACCESS_ADMIN, BODY_JSON, false,
+	  api_bar_registration },
+	{ "DELETE", "/v1/apps/{app}/registrations/{id}/bar", ACCESS_ADMIN, BODY_NONE, false,
+	  api_unbar_registration },
+	{ "GET", "/v1/apps/{app}/users/{id}", ACCESS_VIEWER, BODY_NONE, false, api_show_user },
+	{ "GET", "/v1/apps/{app}/tags", ACCESS_VIEWER, BODY_NONE, false, api_list_tags,
+	  "prefix limit cursor" },
+	{ "GET", "/v1/apps/{app}/tags/{id}", ACCESS_VIEWER, BODY_NONE, false, api_show_tag },
+	{ "DELETE", "/v1/apps/{app}/tags/{id}", ACCESS_ADMIN, BODY_NONE, false, api_delete_tag,
+	  "cursor" },
+	{ "POST", "/v1/apps/{app}/tags/{id}/registrations", ACCESS_ADMIN, BODY_JSON, false,
+	  api_tag_registrations },
 	{ "GET", "/v1/apps/{app}/registrations/{id}/queue", ACCESS_VIEWER, BODY_NONE, false,
 	  api_show_queue },
 	{ "DELETE", "/v1/apps/{app}/registrations/{id}/queue", ACCESS_ADMIN, BODY_NONE, false,
 	  api_purge_queue },
 	{ "GET", "/v1/apps/{app}/connections", ACCESS_VIEWER, BODY_NONE, false,
-	  api_list_connections },
+	  api_list_connections, "registration_id user_id node limit cursor" },
 	{ "POST", "/v1/apps/{app}/connections/disconnect", ACCESS_ADMIN, BODY_JSON, false,
 	  api_disconnect },
-	{ "GET", "/v1/apps", ACCESS_OPS, BODY_NONE, false, api_list_apps },
+	{ "GET", "/v1/apps/{app}/presence/stats", ACCESS_VIEWER, BODY_NONE, false,
+	  api_presence_stats },
+	{ "GET", "/v1/apps/{app}/reports/registrations", ACCESS_VIEWER, BODY_NONE, false,
+	  api_report_registrations, "unit start count" },
+	{ "GET", "/v1/apps/{app}/reports/labels", ACCESS_VIEWER, BODY_NONE, false,
+	  api_report_labels, "label from to" },
+	{ "GET", "/v1/apps", ACCESS_OPS, BODY_NONE, false, api_list_apps, "limit cursor" },
 	{ "POST", "/v1/apps", ACCESS_OPS, BODY_JSON, false, api_create_app },
 	{ "GET", "/v1/apps/{app}", ACCESS_VIEWER, BODY_NONE, false, api_show_app },
 	{ "PATCH", "/v1/apps/{app}", ACCESS_OPS, BODY_JSON, false, api_change_app },
@@ -174,6 +199,8 @@ static int check_app(const struct call *call, struct problem *ret_problem)
 
 void api_fail(struct call *call, const struct problem *problem)
 {
+	if (problem->code == 503 && call->app != NULL && call->route->sends)
+		quota_headers(call->center, call->app, call->exchange);
 	center_count_refusal(call->center, problem->reason);
 	problem_respond(problem, call->exchange);
 }
@@ -196,6 +223,7 @@ bool api_on_head(struct hf_http_exchange *exchange, void *ctx)
 {
 	struct call call = { .center = ctx, .exchange = exchange };
 	const struct center_config *config = call.center->config;
+	const struct hf_api_key *key = NULL;
 	struct problem problem;
 	int err;
 
@@ -206,9 +234,16 @@ bool api_on_head(struct hf_http_exchange *exchange, void *ctx)
 		err = find_app(&call, &problem);
 	}
 	if (err == 0)
-		err = auth_check(call.center, exchange, call.app, call.route->access, &problem);
+		err = auth_check(call.center, exchange, call.app, call.route->access, &key,
+				 &problem);
 	if (err == 0)
 		err = check_app(&call, &problem);
+	if (err == 0)
+		err = quota_take_request(call.center, call.app, key, call.route->sends, exchange,
+					 &problem);
+	if (err == 0)
+		err = query_check(hf_http_exchange_request(exchange)->query, call.route->query,
+				  &problem);
 	if (err == 0)
 		err = check_content_type(&call, &problem);
 	if (err < 0) {
@@ -263,33 +298,4 @@ json_t *api_body(struct call *call)
 	if (body == NULL)
 		api_fail(call, &problem);
 	return body;
-}
-
-static bool read_number(struct call *call, const char *name, uint64_t min, uint64_t max,
-			uint64_t *ret)
-{
-	struct hf_bytes text = hf_http_query(hf_http_exchange_request(call->exchange)->query, name);
-	struct problem problem;
-	uint64_t number;
-
-	if (text.data == NULL)
-		return true;
-	if (hf_text_parse_uint((const char *)text.data, text.len, &number) == 0 && number >= min &&
-	    number <= max) {
-		*ret = number;
-		return true;
-	}
-	problem_set(&problem, 400, "BAD_VALUE", name, NULL,
-		    "%s must be a number between %llu and %llu", name, (unsigned long long)min,
-		    (unsigned long long)max);
-	api_fail(call, &problem);
-	return false;
-}
-
-bool api_paging(struct call *call, uint64_t *ret_limit, uint64_t *ret_after)
-{
-	*ret_limit = LIMIT;
-	*ret_after = 0;
-	return read_number(call, "limit", 1, LIMIT_MAX, ret_limit) &&
-	       read_number(call, "cursor", 0, UINT32_MAX, ret_after);
 }

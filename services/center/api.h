@@ -28,6 +28,7 @@ struct route {
 	enum body_kind body;
 	bool sends;                         /* needs an enabled app */
 	void (*handler)(struct call *call); /* answers now or later */
+	const char *query; /* names of query parameters, with spaces between them; NULL: none */
 };
 
 extern const struct route api_routes[]; /* ends with a NULL method */
@@ -41,22 +42,35 @@ void api_respond_json(struct hf_http_exchange *exchange, unsigned status,
 		      json_t *body); /* takes body */
 /* The JSON object of the body; NULL: already answered. */
 HF_MUST_CHECK json_t *api_body(struct call *call);
-/* The limit= and cursor= of a list: limit 1..1000 (100), cursor a number. false: already answered.
- */
-HF_MUST_CHECK bool api_paging(struct call *call, uint64_t *ret_limit, uint64_t *ret_after);
-
 /* messages.c */
 void api_send(struct call *call);
 void api_message_state(struct call *call);
 /* batch.c, stream.c */
 void api_send_batch(struct call *call);
 void api_send_stream(struct call *call);
-/* registrations.c, connections.c, queue.c */
+/* registrations.c, registration_change.c */
 void api_query_registrations(struct call *call);
+void api_list_registrations(struct call *call);
+void api_show_registration(struct call *call);
+void api_change_registration(struct call *call);
+void api_delete_registration(struct call *call);
+void api_bar_registration(struct call *call);
+void api_unbar_registration(struct call *call);
+void api_show_user(struct call *call);
+/* tags.c */
+void api_list_tags(struct call *call);
+void api_show_tag(struct call *call);
+void api_delete_tag(struct call *call);
+void api_tag_registrations(struct call *call);
+/* connections.c, disconnect.c, presence.c, queue.c */
 void api_list_connections(struct call *call);
 void api_disconnect(struct call *call);
+void api_presence_stats(struct call *call);
 void api_show_queue(struct call *call);
 void api_purge_queue(struct call *call);
+/* reports.c */
+void api_report_registrations(struct call *call);
+void api_report_labels(struct call *call);
 /* apps.c, keys.c */
 void api_list_apps(struct call *call);
 void api_create_app(struct call *call);

@@ -7,39 +7,49 @@
 #include "held.h"
 #include "hf_text.h"
 #include "problem.h"
+#include "query.h"
 
 /* What a new app has; the same as in an empty document (hf_apps.h). */
 #define MESSAGES_PER_SECOND     10000
 #define BURST                   20000
 #define PAYLOAD_MAX             4096
 #define STORED_PER_REGISTRATION 100
+#define BROADCASTS              4
+#define REQUESTS_PER_SECOND     1000
+
+#define LIST_CURSOR 'a'
 
 static json_t *word_app(const struct hf_app *app)
 {
-	return json_pack("{s:I, s:s, s:b, s:{s:I, s:I, s:I, s:I}, s:i, s:i}", "id",
+	return json_pack("{s:I, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:i, s:i}", "id",
 			 (json_int_t)app->id, "name", app->name, "enabled", (int)app->enabled,
 			 "limits", "messages_per_second", (json_int_t)app->messages_per_second,
 			 "burst", (json_int_t)app->burst, "payload", (json_int_t)app->payload_max,
 			 "stored_per_registration", (json_int_t)app->stored_per_registration,
-			 "key_count", (int)app->api_key_count, "token_key_count",
-			 (int)app->token_key_count);
+			 "broadcasts", (json_int_t)app->broadcasts, "requests_per_second",
+			 (json_int_t)app->requests_per_second, "key_count", (int)app->api_key_count,
+			 "token_key_count", (int)app->token_key_count);
 }
 
 void api_list_apps(struct call *call)
 {
+	struct hf_bytes query = hf_http_exchange_request(call->exchange)->query;
 	struct hf_apps *apps = call->center->apps;
 	json_t *list, *next = json_null();
 	const struct hf_app *app;
-	uint64_t limit, after;
-	char cursor[16];
+	struct query_page page;
+	struct problem problem;
+	uint32_t after = 0;
 
-	if (!api_paging(call, &limit, &after))
+	if (query_page(query, LIST_CURSOR, sizeof(after), 1000, &page, &problem) < 0) {
+		api_fail(call, &problem);
 		return;
+	}
+	memcpy(&after, page.cursor, HF_MIN(page.cursor_len, sizeof(after)));
 	list = json_array();
-	while ((app = hf_apps_after(apps, (uint32_t)after)) != NULL) {
-		if (json_array_size(list) == limit) {
-			snprintf(cursor, sizeof(cursor), "%u", (uint32_t)after);
-			next = json_string(cursor);
+	while ((app = hf_apps_after(apps, after)) != NULL) {
+		if (json_array_size(list) == page.limit) {
+			next = query_next_cursor(LIST_CURSOR, &after, sizeof(after));
 			break;
 		}
 		json_array_append_new(list, word_app(app));
@@ -72,10 +82,25 @@ static int parse_payload(const json_t *value, uint64_t *ret, struct problem *ret
 
 static int parse_limits(const json_t *limits, struct hf_app *app, struct problem *ret_problem)
 {
-	static const char *const known[] = { "messages_per_second", "burst", "payload",
-					     "stored_per_registration", NULL };
-	uint64_t rate = app->messages_per_second, burst = app->burst, payload = app->payload_max,
-		 stored = app->stored_per_registration;
+	static const char *const known[] = {
+		"messages_per_second", "burst", "payload", "stored_per_registration", "broadcasts",
+		"requests_per_second", NULL
+	};
+	const struct {
+		const char *name, *field;
+		uint64_t max;
+		uint32_t *value;
+	} numbers[] = {
+		{ "messages_per_second", "limits.messages_per_second", 10000000,
+		  &app->messages_per_second },
+		{ "burst", "limits.burst", 100000000, &app->burst },
+		{ "stored_per_registration", "limits.stored_per_registration", 1000,
+		  &app->stored_per_registration },
+		{ "broadcasts", "limits.broadcasts", 100, &app->broadcasts },
+		{ "requests_per_second", "limits.requests_per_second", 1000000,
+		  &app->requests_per_second },
+	};
+	uint64_t payload = app->payload_max;
 	int err;
 
 	if (limits == NULL || json_is_null(limits))
@@ -85,22 +110,15 @@ static int parse_limits(const json_t *limits, struct hf_app *app, struct problem
 				   "limits must be an object");
 	err = fields_known(limits, "limits.", known, ret_problem);
 	if (err == 0)
-		err = fields_uint(json_object_get(limits, "messages_per_second"),
-				  "limits.messages_per_second", 1, 10000000, "BAD_VALUE", &rate,
-				  ret_problem);
-	if (err == 0)
-		err = fields_uint(json_object_get(limits, "burst"), "limits.burst", 1, 100000000,
-				  "BAD_VALUE", &burst, ret_problem);
-	if (err == 0)
 		err = parse_payload(json_object_get(limits, "payload"), &payload, ret_problem);
-	if (err == 0)
-		err = fields_uint(json_object_get(limits, "stored_per_registration"),
-				  "limits.stored_per_registration", 1, 1000, "BAD_VALUE", &stored,
-				  ret_problem);
-	app->messages_per_second = (uint32_t)rate;
-	app->burst = (uint32_t)burst;
 	app->payload_max = (uint32_t)payload;
-	app->stored_per_registration = (uint32_t)stored;
+	for (size_t i = 0; err == 0 && i < HF_ARRAY_LEN(numbers); i++) {
+		uint64_t value = *numbers[i].value;
+
+		err = fields_uint(json_object_get(limits, numbers[i].name), numbers[i].field, 1,
+				  numbers[i].max, "BAD_VALUE", &value, ret_problem);
+		*numbers[i].value = (uint32_t)value;
+	}
 	return err;
 }
 
@@ -141,6 +159,8 @@ void api_create_app(struct call *call)
 		.burst = BURST,
 		.payload_max = PAYLOAD_MAX,
 		.stored_per_registration = STORED_PER_REGISTRATION,
+		.broadcasts = BROADCASTS,
+		.requests_per_second = REQUESTS_PER_SECOND,
 	};
 	struct problem problem;
 	uint64_t id = 0;

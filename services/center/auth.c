@@ -6,6 +6,8 @@
 #include <openssl/evp.h>
 #include <strings.h>
 
+#include "hf_cidr.h"
+#include "hf_net.h"
 #include "hf_text.h"
 
 #define OPERATOR_ID         "operator"
@@ -100,8 +102,35 @@ static int denied(struct hf_http_exchange *exchange, struct problem *ret_problem
 	return problem_set(ret_problem, 401, reason, NULL, NULL, "%s", message);
 }
 
+/* Is the key used from one of its networks? */
+static bool is_allowed(const struct hf_api_key *key, const struct hf_http_exchange *exchange)
+{
+	const char *peer = hf_http_exchange_peer(exchange), *port = strrchr(peer, ':');
+	char text[HF_NET_TEXT_SIZE];
+	struct hf_cidr address;
+	size_t len;
+
+	if (key->network_count == 0)
+		return true;
+	if (peer[0] == '[')
+		peer++;
+	len = port != NULL ? (size_t)(port - peer) : strlen(peer);
+	if (len > 0 && peer[len - 1] == ']')
+		len--;
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, peer, len);
+	text[len] = '\0';
+	if (hf_cidr_parse(text, &address) < 0)
+		return false;
+	for (uint32_t i = 0; i < key->network_count; i++)
+		if (hf_cidr_has(&key->networks[i], address.address))
+			return true;
+	return false;
+}
+
 int auth_check(struct center *center, struct hf_http_exchange *exchange, const struct hf_app *app,
-	       enum access access, struct problem *ret_problem)
+	       enum access access, const struct hf_api_key **ret_key, struct problem *ret_problem)
 {
 	static const enum access of_role[] = {
 		[HF_ROLE_VIEWER] = ACCESS_VIEWER,
@@ -112,6 +141,8 @@ int auth_check(struct center *center, struct hf_http_exchange *exchange, const s
 	const struct hf_api_key *key;
 	struct credentials credentials;
 
+	if (ret_key != NULL)
+		*ret_key = NULL;
 	if (header.data == NULL)
 		return denied(exchange, ret_problem, "KEY_MISSING",
 			      "an Authorization header with an API key is required");
@@ -125,8 +156,13 @@ int auth_check(struct center *center, struct hf_http_exchange *exchange, const s
 		return denied(exchange, ret_problem, "KEY_UNKNOWN", "no such API key");
 	if (key->expires_ms != 0 && key->expires_ms <= hf_loop_wall_ms(center->loop))
 		return denied(exchange, ret_problem, "KEY_EXPIRED", "the API key has expired");
+	if (!is_allowed(key, exchange))
+		return problem_set(ret_problem, 403, "IP_NOT_ALLOWED", NULL, NULL,
+				   "the key may not be used from this address");
 	if (of_role[key->role] < access)
 		return problem_set(ret_problem, 403, "ROLE_DENIED", NULL, NULL,
 				   "the key's role does not allow this");
+	if (ret_key != NULL)
+		*ret_key = key;
 	return 0;
 }

@@ -13,9 +13,10 @@ enum access { ACCESS_VIEWER, ACCESS_SENDER, ACCESS_ADMIN, ACCESS_OPS };
  * short. */
 HF_MUST_CHECK int auth_init(struct center *center);
 /* May this request do `access` to `app`? `app` is NULL for routes without one, and for an app that
- * is not known: then only operators pass. 0, or -EINVAL with a problem 401 or 403. */
+ * is not known: then only operators pass. *ret_key (may be NULL) is the app's key, borrowed as
+ * `app` is, and NULL for an operator. 0, or -EINVAL with a problem 401 or 403. */
 HF_MUST_CHECK int auth_check(struct center *center, struct hf_http_exchange *exchange,
 			     const struct hf_app *app, enum access access,
-			     struct problem *ret_problem);
+			     const struct hf_api_key **ret_key, struct problem *ret_problem);
 
 #endif

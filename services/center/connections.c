@@ -1,304 +1,458 @@
-/* services/center/connections.c - one registration's connection, and ending connections. */
+/* services/center/connections.c - GET .../connections: of a registration, of a user, of a room, or
+ * all.
+ *
+ * Which sessions: a registration's and a user's by Register.Lookup, a room's by Room.ListSessions,
+ * all by that of one room after the other. Then Room.Describe says more of each. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "api.h"
-#include "fields.h"
+#include "ask.h"
+#include "connection_id.h"
 #include "hf_clock.h"
 #include "hf_rpc.h"
-#include "hf_text.h"
-#include "hf_wire.h"
-#include "ids.h"
 #include "lookup.h"
-#include "problem.h"
+#include "query.h"
+#include "records.h"
+#include "steer.h"
 
-/* ---- GET .../connections?registration_id= ---- */
+#define USER_CURSOR 'u'
+#define ROOM_CURSOR 'c'
 
-struct describe {
-	struct center *center;
-	struct hf_http_exchange *exchange; /* NULL: the client left */
-	uint32_t room, session;
+struct listed {
+	struct connection_id id;
 	char node[HF_NODE_ID_MAX + 1];
 	char registration[HF_REGISTRATION_MAX + 1];
+	json_t *word; /* NULL: gone meanwhile */
 };
 
-static void on_client_left(struct hf_http_exchange *exchange, void *ctx)
+enum list_kind { OF_REGISTRATION, OF_USER, OF_ROOMS };
+
+struct listing {
+	struct ask ask; /* first */
+	enum list_kind kind;
+	bool one_room;   /* of OF_ROOMS */
+	bool incomplete; /* something did not answer */
+	char id[HF_USER_ID_MAX + 1];
+	size_t limit, count;
+	uint32_t room, after; /* of OF_ROOMS: where the next page starts; room 0: at the end */
+	uint64_t deadline_ms;
+	uint8_t next[HF_REGISTRATION_MAX]; /* of OF_USER: the last one of the page */
+	size_t next_len;
+	unsigned open;
+	struct listed *items; /* `limit` of them */
+};
+
+/* ---- the answer ---- */
+
+static void listing_free(struct listing *listing)
 {
-	((struct describe *)ctx)->exchange = NULL;
+	for (size_t i = 0; i < listing->count; i++)
+		json_decref(listing->items[i].word);
+	free(listing->items);
+	free(listing);
 }
 
-static json_t *bytes_json(ProtobufCBinaryData bytes)
+static json_t *word_next(const struct listing *listing)
 {
-	json_t *text = bytes.len > 0 ? json_stringn((const char *)bytes.data, bytes.len) : NULL;
+	uint32_t position[2] = { listing->room, listing->after };
 
-	return text != NULL ? text : json_null();
+	if (listing->kind == OF_ROOMS)
+		return query_next_cursor(ROOM_CURSOR, position,
+					 listing->room != 0 ? sizeof(position) : 0);
+	return query_next_cursor(USER_CURSOR, listing->next, listing->next_len);
 }
 
-static json_t *time_json(uint64_t wall_ms)
+static void answer(struct listing *listing)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < listing->count; i++)
+		if (listing->items[i].word != NULL)
+			json_array_append(list, listing->items[i].word);
+	if (listing->kind == OF_REGISTRATION && listing->incomplete) {
+		json_decref(list);
+		ask_unavailable(&listing->ask, "REGISTER_DEGRADED",
+				"where this registration is, is not known right now");
+	} else {
+		ask_answer(&listing->ask,
+			   json_pack("{s:o, s:o, s:b}", "connections", list, "next_cursor",
+				     word_next(listing), "complete", (int)!listing->incomplete));
+	}
+	listing_free(listing);
+}
+
+static void end_unavailable(struct listing *listing, const char *reason, const char *message)
+{
+	ask_unavailable(&listing->ask, reason, message);
+	listing_free(listing);
+}
+
+/* ---- Describe ---- */
+
+struct describe {
+	struct listing *listing;
+	struct listed *item;
+};
+
+static json_t *word_time(uint64_t wall_ms)
 {
 	char text[HF_CLOCK_TEXT_SIZE];
 
 	hf_clock_format(wall_ms, text);
-	return json_string(text);
+	return wall_ms > 0 ? json_string(text) : json_null();
 }
 
-static void answer_list(struct describe *describe, json_t *connection)
+static json_t *word_plain(const struct listed *item)
 {
-	json_t *list = json_array();
+	char id[CONNECTION_ID_SIZE];
 
-	if (connection != NULL)
-		json_array_append_new(list, connection);
-	if (describe->exchange != NULL)
-		api_respond_json(describe->exchange, 200, json_pack("{s:o}", "connections", list));
-	else
-		json_decref(list);
-	free(describe);
+	connection_id_format(&item->id, id);
+	return json_pack("{s:s, s:s, s:s}", "connection_id", id, "registration_id",
+			 item->registration, "node", item->node);
 }
 
-static void answer_unknown(struct describe *describe)
+static json_t *word_described(const struct listed *item, const Hf__DescribeReply *reply)
 {
-	if (describe->exchange != NULL) {
-		center_count_refusal(describe->center, "REGISTER_DEGRADED");
-		hf_http_respond_error(describe->exchange, 503, NULL, "REGISTER_DEGRADED",
-				      "where this registration is, is not known right now", NULL,
-				      NULL, 1);
-	}
-	free(describe);
+	json_t *word = word_plain(item), *more;
+	char ip[HF_ADDRESS_MAX], *port;
+
+	snprintf(ip, sizeof(ip), "%s", reply->peer);
+	port = strrchr(ip, ':');
+	if (port != NULL)
+		*port = '\0';
+	more = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:I}", "peer_ip",
+			 ip, "transport", reply->transport, "platform", reply->platform,
+			 "sdk_version", reply->sdk_version, "network", reply->network, "device",
+			 record_text(reply->device), "user_id", record_text(reply->user_id),
+			 "connected_at", word_time(reply->connected_ms), "last_rx_at",
+			 word_time(reply->last_heard_ms), "keepalive_s", (int)reply->heartbeat_s,
+			 "unacked", (int)reply->unacked, "send_queue_bytes",
+			 (json_int_t)reply->queued_bytes);
+	if (word != NULL && more != NULL)
+		json_object_update(word, more);
+	json_decref(more);
+	return word;
+}
+
+static void one_less(struct listing *listing)
+{
+	if (--listing->open == 0)
+		answer(listing);
 }
 
 static void on_described(const Hf__DescribeReply *reply, void *ctx)
 {
 	struct describe *describe = ctx;
-	char id[32], ip[HF_ADDRESS_MAX], *port;
+	struct listing *listing = describe->listing;
 
-	if (reply == NULL) {
-		if (hf_rpc_last_status() == HF_RPC_NOT_FOUND)
-			answer_list(describe, NULL); /* gone in between */
-		else
-			answer_unknown(describe);
-		return;
+	if (reply != NULL) {
+		describe->item->word = word_described(describe->item, reply);
+	} else if (hf_rpc_last_status() != HF_RPC_NOT_FOUND) {
+		describe->item->word = word_plain(describe->item);
+		listing->incomplete = true;
 	}
-	snprintf(id, sizeof(id), "%u-%08x", describe->room, describe->session);
-	snprintf(ip, sizeof(ip), "%s", reply->peer);
-	port = strrchr(ip, ':');
-	if (port != NULL)
-		*port = '\0';
-	answer_list(describe,
-		    json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, "
-			      "s:i, s:I}",
-			      "connection_id", id, "registration_id", describe->registration,
-			      "node", describe->node, "peer_ip", ip, "transport", reply->transport,
-			      "platform", reply->platform, "sdk_version", reply->sdk_version,
-			      "network", reply->network, "device", bytes_json(reply->device),
-			      "user_id", bytes_json(reply->user_id), "connected_at",
-			      time_json(reply->connected_ms), "last_rx_at",
-			      time_json(reply->last_heard_ms), "keepalive_s",
-			      (int)reply->heartbeat_s, "unacked", (int)reply->unacked,
-			      "send_queue_bytes", (json_int_t)reply->queued_bytes));
+	free(describe);
+	one_less(listing);
+}
+
+static void describe_all(struct listing *listing)
+{
+	struct center *center = listing->ask.center;
+
+	listing->open = 1; /* held while the calls are made */
+	for (size_t i = 0; i < listing->count && ask_goes_on(&listing->ask); i++) {
+		struct listed *item = &listing->items[i];
+		struct hf_peer *room = hf_peers_by_number(center->rooms, item->id.room);
+		struct describe *describe = malloc(sizeof(*describe));
+		Hf__DescribeRequest request = HF__DESCRIBE_REQUEST__INIT;
+
+		if (describe == NULL) {
+			listing->incomplete = true;
+			continue;
+		}
+		*describe = (struct describe){ listing, item };
+		request.session = item->id.session;
+		request.epoch = item->id.epoch;
+		listing->open++;
+		hf__room__describe(hf_peers_call(center->rooms, room,
+						 (uint32_t)center->config->query_ms),
+				   &request, on_described, describe);
+	}
+	one_less(listing);
+}
+
+/* ---- of registrations ---- */
+
+static void add(struct listing *listing, const struct hf_peer *room, struct connection_id id,
+		struct hf_bytes registration)
+{
+	struct listed *item = &listing->items[listing->count++];
+
+	item->id = id;
+	memcpy(item->node, room->instance.id, sizeof(item->node));
+	memcpy(item->registration, registration.data, registration.len);
 }
 
 static void on_found(struct lookup *lookup, void *ctx)
 {
-	struct describe *describe = ctx;
-	const struct lookup_item *item = &lookup->items[0];
-	struct center *center = lookup->center;
-	Hf__DescribeRequest request = HF__DESCRIBE_REQUEST__INIT;
-	struct hf_peer *room;
+	struct listing *listing = ctx;
 
-	if (item->presence == HF__PRESENCE__OFFLINE) {
-		answer_list(describe, NULL);
+	for (size_t i = 0; i < lookup->count; i++) {
+		const struct lookup_item *found = &lookup->items[i];
+		const struct hf_peer *room = NULL;
+
+		if (found->presence == HF__PRESENCE__OFFLINE)
+			continue;
+		if (found->presence == HF__PRESENCE__ONLINE)
+			room = hf_peers_by_number(lookup->center->rooms, found->room);
+		if (room == NULL)
+			listing->incomplete = true;
+		else
+			add(listing, room,
+			    (struct connection_id){ found->room, found->session, found->epoch },
+			    found->registration);
+	}
+	describe_all(listing);
+}
+
+static void look_up(struct listing *listing, const struct hf_bytes *registrations, size_t count)
+{
+	if (lookup_start(listing->ask.center, listing->ask.app, registrations, count, on_found,
+			 listing) < 0)
+		end_unavailable(listing, "OVERLOADED", "out of memory");
+}
+
+static int compare(struct hf_bytes a, struct hf_bytes b)
+{
+	size_t len = HF_MIN(a.len, b.len);
+	int order = len > 0 ? memcmp(a.data, b.data, len) : 0;
+
+	return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* They come sorted: the page is those behind the cursor. */
+static void on_user(const Hf__ReadUsersReply *reply, void *ctx)
+{
+	struct listing *listing = ctx;
+	const Hf__UserRegistrations *user =
+		reply != NULL && reply->n_users == 1 ? reply->users[0] : NULL;
+	struct hf_bytes after = hf_bytes_of(listing->next, listing->next_len);
+	struct hf_bytes ids[REQUEST_TARGETS_MAX];
+	size_t count = 0, i = 0;
+
+	if (user == NULL || !ask_goes_on(&listing->ask)) {
+		ask_no_store(&listing->ask);
+		listing_free(listing);
 		return;
 	}
-	room = item->presence == HF__PRESENCE__ONLINE
-		       ? hf_peers_by_number(center->rooms, item->room)
-		       : NULL;
-	if (room == NULL || center->stopping) {
-		answer_unknown(describe);
+	for (; i < user->n_registrations && count < listing->limit; i++) {
+		struct hf_bytes id =
+			hf_bytes_of(user->registrations[i].data, user->registrations[i].len);
+
+		if (id.len <= HF_REGISTRATION_MAX && compare(id, after) > 0)
+			ids[count++] = id;
+	}
+	listing->next_len = 0;
+	if (i < user->n_registrations && count > 0) {
+		listing->next_len = ids[count - 1].len;
+		memcpy(listing->next, ids[count - 1].data, ids[count - 1].len);
+	}
+	look_up(listing, ids, count);
+}
+
+/* ---- of rooms ---- */
+
+static void next_page(struct listing *listing);
+
+/* The room with the smallest number from `number` on; NULL: none. */
+static struct hf_peer *room_from(struct center *center, uint32_t number)
+{
+	struct hf_peer *found = NULL;
+
+	for (struct hf_peer *room = hf_peers_first(center->rooms); room != NULL; room = room->next)
+		if (room->instance.number >= number &&
+		    (found == NULL || room->instance.number < found->instance.number))
+			found = room;
+	return found;
+}
+
+static void leave_room(struct listing *listing)
+{
+	const struct hf_peer *next =
+		listing->one_room ? NULL : room_from(listing->ask.center, listing->room + 1);
+
+	listing->room = next != NULL ? next->instance.number : 0;
+	listing->after = 0;
+}
+
+static void on_sessions(const Hf__ListSessionsReply *reply, void *ctx)
+{
+	struct listing *listing = ctx;
+	const struct hf_peer *room = hf_peers_by_number(listing->ask.center->rooms, listing->room);
+
+	if (reply == NULL && listing->one_room) {
+		end_unavailable(listing, "NODE_UNAVAILABLE", "the room did not answer");
 		return;
 	}
-	describe->room = item->room;
-	describe->session = item->session;
-	memcpy(describe->node, room->instance.id, sizeof(describe->node));
-	request.session = item->session;
-	request.epoch = item->epoch;
-	hf__room__describe(hf_peers_call(center->rooms, room, (uint32_t)center->config->query_ms),
-			   &request, on_described, describe);
+	listing->incomplete |= reply == NULL;
+	for (size_t i = 0; reply != NULL && room != NULL && i < reply->n_sessions &&
+			   listing->count < listing->limit;
+	     i++) {
+		const Hf__ListedSession *session = reply->sessions[i];
+
+		if (session->registration.len <= HF_REGISTRATION_MAX)
+			add(listing, room,
+			    (struct connection_id){ listing->room, session->session,
+						    session->epoch },
+			    hf_bytes_of(session->registration.data, session->registration.len));
+	}
+	if (reply != NULL && reply->next != 0)
+		listing->after = reply->next;
+	else
+		leave_room(listing);
+	next_page(listing);
+}
+
+static void next_page(struct listing *listing)
+{
+	struct center *center = listing->ask.center;
+	Hf__ListSessionsRequest request = HF__LIST_SESSIONS_REQUEST__INIT;
+
+	/* Where the app has few sessions a room's page may be empty: then time bounds the search.
+	 */
+	if (listing->room == 0 || listing->count == listing->limit || !ask_goes_on(&listing->ask) ||
+	    hf_loop_now_ms(center->loop) >= listing->deadline_ms) {
+		describe_all(listing);
+		return;
+	}
+	request.app = listing->ask.app;
+	request.after = listing->after;
+	request.limit = (uint32_t)(listing->limit - listing->count);
+	hf__room__list_sessions(hf_peers_call(center->rooms,
+					      hf_peers_by_number(center->rooms, listing->room),
+					      (uint32_t)center->config->query_ms),
+				&request, on_sessions, listing);
+}
+
+static int find_room(struct listing *listing, const struct query_page *page,
+		     struct problem *ret_problem)
+{
+	struct center *center = listing->ask.center;
+	const struct hf_peer *room = listing->one_room ? hf_peers_by_id(center->rooms, listing->id)
+						       : room_from(center, 0);
+	uint32_t position[2];
+
+	if (room == NULL && listing->one_room)
+		return problem_set(ret_problem, 404, "NODE_UNKNOWN", "node", listing->id,
+				   "there is no such room");
+	listing->room = room != NULL ? room->instance.number : 0;
+	if (page->cursor_len == sizeof(position)) {
+		memcpy(position, page->cursor, sizeof(position));
+		listing->after = position[1];
+		if (!listing->one_room) {
+			room = room_from(center, position[0]);
+			listing->room = room != NULL ? room->instance.number : 0;
+		}
+		if (listing->room != position[0])
+			listing->after = 0; /* that room is gone; on with the next */
+	} else if (page->cursor_len != 0) {
+		return problem_set(ret_problem, 400, "BAD_VALUE", "cursor", NULL,
+				   "cursor must be the next_cursor of a page of this list");
+	}
+	return 0;
+}
+
+/* ---- the request ---- */
+
+struct list_query {
+	enum list_kind kind;
+	bool one_room;
+	char id[HF_USER_ID_MAX + 1];
+	size_t id_len;
+	struct query_page page;
+};
+
+static int parse(struct hf_bytes query, struct list_query *ret, struct problem *ret_problem)
+{
+	static const struct {
+		const char *name;
+		enum list_kind kind;
+		size_t max;
+	} ways[] = {
+		{ "registration_id", OF_REGISTRATION, HF_REGISTRATION_MAX },
+		{ "user_id", OF_USER, HF_USER_ID_MAX },
+		{ "node", OF_ROOMS, HF_NODE_ID_MAX },
+	};
+	const char *given = NULL;
+	bool by_room;
+
+	ret->kind = OF_ROOMS;
+	ret->id_len = 0;
+	for (size_t i = 0; i < HF_ARRAY_LEN(ways); i++) {
+		if (!query_has(query, ways[i].name))
+			continue;
+		if (given != NULL)
+			return problem_set(ret_problem, 400, "CONFLICTING_FIELDS", ways[i].name,
+					   NULL, "list connections by %s or by %s, not by both",
+					   given, ways[i].name);
+		given = ways[i].name;
+		ret->kind = ways[i].kind;
+		if (query_id(query, given, ways[i].max, ret->id, &ret->id_len, ret_problem) < 0)
+			return -EINVAL;
+	}
+	by_room = ret->kind == OF_ROOMS;
+	ret->one_room = by_room && given != NULL;
+	return query_page(query, by_room ? ROOM_CURSOR : USER_CURSOR,
+			  by_room ? 2 * sizeof(uint32_t) : HF_REGISTRATION_MAX, REQUEST_TARGETS_MAX,
+			  &ret->page, ret_problem);
+}
+
+static void begin(struct listing *listing, const struct list_query *query)
+{
+	struct hf_bytes id = hf_bytes_of(listing->id, query->id_len);
+	struct problem problem;
+
+	switch (query->kind) {
+	case OF_REGISTRATION:
+		look_up(listing, &id, 1);
+		break;
+	case OF_USER:
+		listing->next_len = query->page.cursor_len;
+		memcpy(listing->next, query->page.cursor, listing->next_len);
+		steer_read_users(listing->ask.center, listing->ask.app, &id, 1, on_user, listing);
+		break;
+	case OF_ROOMS:
+		if (find_room(listing, &query->page, &problem) == 0) {
+			next_page(listing);
+			break;
+		}
+		ask_fail(&listing->ask, &problem);
+		listing_free(listing);
+		break;
+	}
 }
 
 void api_list_connections(struct call *call)
 {
-	struct hf_bytes query = hf_http_exchange_request(call->exchange)->query;
-	struct hf_bytes value = hf_http_query(query, "registration_id");
-	char id[3 * HF_REGISTRATION_MAX + 1] = "";
-	struct hf_bytes registration = { NULL, 0 };
-	struct describe *describe;
+	struct list_query query;
+	struct listing *listing;
 	struct problem problem;
-	ssize_t n = -1;
 
-	if (value.data != NULL && value.len < sizeof(id))
-		n = hf_http_unescape(value, true, id);
-	if (n < 0 || !hf_text_is_id(id, (size_t)n, HF_REGISTRATION_MAX)) {
-		problem_set(&problem, 400, value.data == NULL ? "MISSING_FIELD" : "BAD_VALUE",
-			    "registration_id", NULL, "connections are listed by ?registration_id=");
+	if (parse(hf_http_exchange_request(call->exchange)->query, &query, &problem) < 0) {
 		api_fail(call, &problem);
 		return;
 	}
-	registration = hf_bytes_of(id, (size_t)n);
-	describe = calloc(1, sizeof(*describe));
-	if (describe != NULL) {
-		describe->center = call->center;
-		describe->exchange = call->exchange;
-		memcpy(describe->registration, id, registration.len);
-		hf_http_exchange_on_abort(call->exchange, on_client_left, describe);
-		if (lookup_start(call->center, call->app_id, &registration, 1, on_found,
-				 describe) == 0)
-			return;
-	}
-	free(describe);
-	problem_retry(&problem, 503, "OVERLOADED", 1, "out of memory");
-	api_fail(call, &problem);
-}
-
-/* ---- POST .../connections/disconnect ---- */
-
-struct disconnect {
-	struct center *center;
-	struct hf_http_exchange *exchange; /* NULL: the client left */
-	json_t *ids;                       /* the array of the request */
-};
-
-static void on_disconnector_left(struct hf_http_exchange *exchange, void *ctx)
-{
-	((struct disconnect *)ctx)->exchange = NULL;
-}
-
-static void answer_disconnect(struct disconnect *disconnect, const Hf__KickReply *reply)
-{
-	static const char *const names[] = {
-		[HF__KICK_RESULT__KICKED] = "kicked",
-		[HF__KICK_RESULT__NOT_CONNECTED] = "not_connected",
-		[HF__KICK_RESULT__KICK_FAILED] = "failed",
-	};
-	json_t *results = json_array();
-	int kicked = 0;
-
-	for (size_t i = 0; i < reply->n_results; i++) {
-		unsigned result = (unsigned)reply->results[i];
-
-		kicked += result == HF__KICK_RESULT__KICKED;
-		json_array_append_new(results,
-				      json_pack("{s:O, s:s}", "registration_id",
-						json_array_get(disconnect->ids, i), "result",
-						result < HF_ARRAY_LEN(names) ? names[result]
-									     : "failed"));
-	}
-	api_respond_json(disconnect->exchange, 200,
-			 json_pack("{s:i, s:o}", "kicked", kicked, "results", results));
-}
-
-static void on_disconnected(const Hf__KickReply *reply, void *ctx)
-{
-	struct disconnect *disconnect = ctx;
-
-	if (disconnect->exchange != NULL) {
-		if (reply != NULL && reply->n_results == json_array_size(disconnect->ids)) {
-			answer_disconnect(disconnect, reply);
-		} else {
-			center_count_refusal(disconnect->center, "COORDINATOR_UNAVAILABLE");
-			hf_http_respond_error(disconnect->exchange, 503, NULL,
-					      "COORDINATOR_UNAVAILABLE",
-					      "no coordinator answered; asking again is safe", NULL,
-					      NULL, 1);
-		}
-	}
-	json_decref(disconnect->ids);
-	free(disconnect);
-}
-
-struct disconnect_request {
-	struct hf_bytes ids[REQUEST_TARGETS_MAX];
-	size_t count;
-	uint64_t code;
-	const char *reason;
-};
-
-static int parse_disconnect(const json_t *body, struct disconnect_request *ret,
-			    struct problem *ret_problem)
-{
-	static const char *const known[] = {
-		"registration_id", "user_id", "connection_id", "code", "reason", "keep", NULL
-	};
-	static const char *const later[] = { "user_id", "connection_id", "keep" };
-	int err = fields_known(body, "", known, ret_problem);
-
-	for (size_t i = 0; err == 0 && i < HF_ARRAY_LEN(later); i++)
-		err = fields_unsupported(json_object_get(body, later[i]), later[i], ret_problem);
-	if (err == 0)
-		err = ids_parse(json_object_get(body, "registration_id"), "registration_id",
-				ret->ids, &ret->count, ret_problem);
-	ret->code = HF_CLOSE_KICKED;
-	ret->reason = "";
-	if (err == 0)
-		err = fields_uint(json_object_get(body, "code"), "code", 4000, 4399, "BAD_VALUE",
-				  &ret->code, ret_problem);
-	if (err == 0 && !hf_close_is_known((unsigned)ret->code))
-		return problem_set(ret_problem, 400, "BAD_VALUE", "code", NULL,
-				   "%u is no close code", (unsigned)ret->code);
-	if (err == 0)
-		err = fields_text(json_object_get(body, "reason"), "reason", 0, HF_WIRE_REASON_MAX,
-				  &ret->reason, ret_problem);
-	return err;
-}
-
-static void send_disconnect(struct call *call, struct disconnect *disconnect,
-			    const struct disconnect_request *asked)
-{
-	struct center *center = call->center;
-	ProtobufCBinaryData registrations[REQUEST_TARGETS_MAX];
-	Hf__KickRequest request = HF__KICK_REQUEST__INIT;
-
-	for (size_t i = 0; i < asked->count; i++)
-		registrations[i] =
-			(ProtobufCBinaryData){ asked->ids[i].len, (uint8_t *)asked->ids[i].data };
-	request.app = call->app_id;
-	request.n_registrations = asked->count;
-	request.registrations = registrations;
-	request.code = (uint32_t)asked->code;
-	request.reason = (char *)asked->reason;
-	hf__coordinator__disconnect(hf_peers_call(center->coordinators,
-						  hf_peers_pick(center->coordinators,
-								HF_BALANCE_LEAST_IN_FLIGHT),
-						  (uint32_t)center->config->disconnect_ms),
-				    &request, on_disconnected, disconnect);
-}
-
-void api_disconnect(struct call *call)
-{
-	struct disconnect_request asked = { .count = 0 };
-	struct disconnect *disconnect;
-	struct problem problem;
-	json_t *body = api_body(call);
-
-	if (body == NULL)
+	listing = ask_new(call, sizeof(*listing));
+	if (listing == NULL)
 		return;
-	if (parse_disconnect(body, &asked, &problem) < 0) {
-		api_fail(call, &problem);
-		json_decref(body);
-		return;
-	}
-	disconnect = malloc(sizeof(*disconnect));
-	if (disconnect == NULL) {
-		problem_retry(&problem, 503, "OVERLOADED", 1, "out of memory");
-		api_fail(call, &problem);
-		json_decref(body);
-		return;
-	}
-	*disconnect = (struct disconnect){
-		.center = call->center,
-		.exchange = call->exchange,
-		.ids = json_incref(json_object_get(body, "registration_id")),
-	};
-	hf_http_exchange_on_abort(call->exchange, on_disconnector_left, disconnect);
-	send_disconnect(call, disconnect, &asked);
-	json_decref(body);
+	listing->kind = query.kind;
+	listing->one_room = query.one_room;
+	memcpy(listing->id, query.id, query.id_len);
+	listing->limit = query.page.limit;
+	listing->deadline_ms = hf_loop_now_ms(call->center->loop) + call->center->config->query_ms;
+	listing->items = calloc(listing->limit, sizeof(listing->items[0]));
+	if (listing->items == NULL)
+		end_unavailable(listing, "OVERLOADED", "out of memory");
+	else
+		begin(listing, &query);
 }

@@ -37,8 +37,19 @@ static json_t *word_expiry(uint64_t expires_ms)
 
 static json_t *word_key(const struct hf_api_key *key)
 {
-	return json_pack("{s:s, s:s, s:o}", "id", key->id, "role", role_names[key->role],
-			 "expires_at", word_expiry(key->expires_ms));
+	json_t *networks = json_array(), *rate = json_null();
+
+	for (size_t i = 0; i < key->network_count; i++) {
+		char text[HF_CIDR_TEXT_MAX + 1];
+
+		hf_cidr_format(&key->networks[i], text);
+		json_array_append_new(networks, json_string(text));
+	}
+	if (key->requests_per_second > 0)
+		rate = json_integer(key->requests_per_second);
+	return json_pack("{s:s, s:s, s:o, s:o, s:o}", "id", key->id, "role", role_names[key->role],
+			 "expires_at", word_expiry(key->expires_ms), "requests_per_second", rate,
+			 "allowed_cidrs", networks);
 }
 
 void api_list_keys(struct call *call)
@@ -88,24 +99,64 @@ static void make_key(struct center *center, struct hf_api_key *key, char secret[
 		abort(); /* out of memory; a key with an unknown digest must not be written */
 }
 
+static int parse_networks(const json_t *list, struct hf_api_key *ret, struct problem *ret_problem)
+{
+	size_t count = json_array_size(list);
+
+	if (list == NULL || json_is_null(list))
+		return 0;
+	if (!json_is_array(list) || count > HF_API_KEY_NETWORKS)
+		return problem_set(ret_problem, 400, "BAD_VALUE", "allowed_cidrs", NULL,
+				   "allowed_cidrs must be an array of at most %d networks",
+				   HF_API_KEY_NETWORKS);
+	for (size_t i = 0; i < count; i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+
+		if (text == NULL || hf_cidr_parse(text, &ret->networks[i]) < 0)
+			return problem_set(ret_problem, 400, "BAD_VALUE", "allowed_cidrs", text,
+					   "a network is like 10.0.0.0/8");
+	}
+	ret->network_count = (uint32_t)count;
+	return 0;
+}
+
+static int parse_key(const json_t *body, struct hf_api_key *ret, struct problem *ret_problem)
+{
+	static const char *const known[] = { "role", "expires_at", "requests_per_second",
+					     "allowed_cidrs", NULL };
+	uint64_t rate = 0;
+	int role = HF_ROLE_SENDER;
+	int err = fields_known(body, "", known, ret_problem);
+
+	if (err == 0)
+		err = fields_choice(json_object_get(body, "role"), "role", role_names, &role,
+				    ret_problem);
+	if (err == 0)
+		err = parse_expiry(json_object_get(body, "expires_at"), &ret->expires_ms,
+				   ret_problem);
+	if (err == 0)
+		err = fields_uint(json_object_get(body, "requests_per_second"),
+				  "requests_per_second", 1, 1000000, "BAD_VALUE", &rate,
+				  ret_problem);
+	if (err == 0)
+		err = parse_networks(json_object_get(body, "allowed_cidrs"), ret, ret_problem);
+	ret->role = (enum hf_role)role;
+	ret->requests_per_second = (uint32_t)rate;
+	return err;
+}
+
 void api_create_key(struct call *call)
 {
-	static const char *const known[] = { "role", "expires_at", NULL };
 	json_t *body = api_body(call), *answer;
 	struct hf_api_key key = { .expires_ms = 0 };
 	char secret[SECRET_TEXT_SIZE], whole[128];
-	int role = HF_ROLE_SENDER, err;
 	struct problem problem;
 	struct hf_app app;
+	int err;
 
 	if (body == NULL)
 		return;
-	err = fields_known(body, "", known, &problem);
-	if (err == 0)
-		err = fields_choice(json_object_get(body, "role"), "role", role_names, &role,
-				    &problem);
-	if (err == 0)
-		err = parse_expiry(json_object_get(body, "expires_at"), &key.expires_ms, &problem);
+	err = parse_key(body, &key, &problem);
 	json_decref(body);
 	if (err == 0)
 		err = held_read(call, &app, &problem);
@@ -116,7 +167,6 @@ void api_create_key(struct call *call)
 		api_fail(call, &problem);
 		return;
 	}
-	key.role = (enum hf_role)role;
 	make_key(call->center, &key, secret);
 	app.api_keys[app.api_key_count++] = key;
 	answer = word_key(&key);

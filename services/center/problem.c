@@ -25,7 +25,7 @@ int problem_set(struct problem *ret, unsigned code, const char *reason, const ch
 
 	ret->code = code;
 	ret->reason = reason;
-	ret->retry_after_s = -1;
+	ret->retry_after_s = code == 429 || code == 503 ? 1 : -1;
 	copy_text(ret->field, sizeof(ret->field), field);
 	copy_text(ret->value, sizeof(ret->value), value);
 	va_start(args, message);

@@ -13,7 +13,7 @@ struct problem {
 	char message[160];
 	char field[128];   /* "": none */
 	char value[64];    /* "": none */
-	int retry_after_s; /* < 0: none */
+	int retry_after_s; /* < 0: none; 429 and 503 always have one */
 };
 
 /* Fill `ret` and return -EINVAL, so that a check can end with it. `field` and `value` may be NULL;

@@ -20,6 +20,8 @@
 #define TIMEOUT_MS       5000
 #define TIMEOUT_MIN_MS   100
 #define IN_FLIGHT        16
+#define BATCH_EVENTS     100
+#define BATCH_WAIT_MS    100
 #define PER_SECOND       1000
 
 static json_t *word_webhook(const struct hf_webhook *webhook)
@@ -31,7 +33,7 @@ static json_t *word_webhook(const struct hf_webhook *webhook)
 	for (size_t i = 0; i < webhook->network_count; i++) {
 		char text[HF_CIDR_TEXT_MAX + 1];
 
-		hf_webhook_network_format(&webhook->networks[i], text);
+		hf_cidr_format(&webhook->networks[i], text);
 		json_array_append_new(networks, json_string(text));
 	}
 	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:i}", "id", webhook->id, "url",
@@ -120,7 +122,7 @@ static int parse_networks(struct call *call, const json_t *list, struct hf_webho
 {
 	if (list == NULL || json_is_null(list))
 		return 0;
-	if (auth_check(call->center, call->exchange, call->app, ACCESS_OPS, ret_problem) < 0)
+	if (auth_check(call->center, call->exchange, call->app, ACCESS_OPS, NULL, ret_problem) < 0)
 		return problem_set(ret_problem, 403, "ROLE_DENIED", "allow_cidrs", NULL,
 				   "only an operator may open private networks to callbacks");
 	if (!json_is_array(list) || json_array_size(list) > HF_WEBHOOK_NETWORKS_MAX)
@@ -267,6 +269,8 @@ void api_create_webhook(struct call *call)
 	webhook.enabled = true;
 	webhook.timeout_ms = TIMEOUT_MS;
 	webhook.max_in_flight = IN_FLIGHT;
+	webhook.batch_events = BATCH_EVENTS;
+	webhook.batch_wait_ms = BATCH_WAIT_MS;
 	webhook.max_per_second = PER_SECOND;
 	err = fields_known(body, "", known, &problem);
 	if (err == 0)

@@ -243,6 +243,12 @@ void count_close(struct room *room);
 /* rpc.c */
 void rpc_init(struct room *room);
 
+/* listing.c */
+void listing_on_presence(Hf__Room_Service *rpc, const Hf__PresenceRequest *request,
+			 Hf__PresenceReply_Closure closure, void *call);
+void listing_on_list_sessions(Hf__Room_Service *rpc, const Hf__ListSessionsRequest *request,
+			      Hf__ListSessionsReply_Closure closure, void *call);
+
 /* sweep.c */
 void sweep_start(struct room *room);
 void sweep_stop(struct room *room);

@@ -66,7 +66,8 @@ static void on_kick(Hf__Room_Service *rpc, const Hf__RoomKickRequest *request,
 	for (size_t i = 0; i < request->n_sessions; i++) {
 		struct session *session = room_session(room, request->sessions[i]);
 
-		kicked[i] = session != NULL && session->epoch == request->epochs[i];
+		kicked[i] = session != NULL && session->epoch == request->epochs[i] &&
+			    (request->app == 0 || request->app == session->app);
 		if (kicked[i])
 			session_end(room, session, code, reason);
 	}
@@ -177,5 +178,7 @@ void rpc_init(struct room *room)
 		.start_task = broadcast_on_start,
 		.read_task = broadcast_on_read,
 		.update_session = on_update_session,
+		.presence = listing_on_presence,
+		.list_sessions = listing_on_list_sessions,
 	};
 }

@@ -109,6 +109,27 @@ def test_upstream_reaches_the_business_and_counts_its_answers(cluster, app, tmp_
     assert summary(tmp_path, "upstream")["latency_us"]["upstream"]["corrected"]["count"] == sent
 
 
+def test_clients_speak_tls_and_check_the_certificate(new_cluster, tmp_path):
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", certificate], check=True,
+                   capture_output=True)
+    new_cluster.add_app(7)
+    new_cluster.start({"room": {
+        "listeners": f"[{{bind: '127.0.0.1:0', tls: {{certificate: '{certificate}', key_file: '{key}'}}}}]"}})
+    app = new_cluster.apps[7]
+    output = finish(clients(new_cluster, app, tmp_path, "conn", 20, duration="1s", tls=True, ca_file=certificate))
+    assert "20 logged in, 0 failed" in output
+    assert summary(tmp_path, "conn")["latency_us"]["tls"]["count"] == 20
+    other = tmp_path / "other.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=elsewhere", "-keyout", str(tmp_path / "other.key"), "-out", str(other)],
+                   check=True, capture_output=True)
+    output = finish(clients(new_cluster, app, tmp_path, "conn", 3, duration="1s", tls=True, ca_file=str(other)),
+                    UNREACHABLE)
+    assert "0 logged in, 3 failed" in output
+
+
 def test_http_asks_the_dispatcher(cluster, app, tmp_path):
     output = finish(bench("http", {"url": f"http://{cluster.dispatcher_address()}/v1/endpoints?app_id={app.id}",
                                    "rate": 50, "duration": "1s"}))

@@ -290,7 +290,7 @@ def test_online_state_can_be_asked(cluster, app):
     phone = cluster.phone()
     phone.login((app, "reg-1"))
     answer = app.call("POST", "registrations/query",
-                      {"registration_ids": ["reg-1", "away"]}, role="viewer")
+                      {"registration_ids": ["reg-1", "away"], "fields": ["online"]}, role="viewer")
     assert answer.status == 200, answer
     states = {row["registration_id"]: row["online"] for row in answer.json["registrations"]}
     assert states == {"reg-1": True, "away": False}

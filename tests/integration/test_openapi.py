@@ -52,6 +52,9 @@ class Replay:
     def __init__(self, cluster, app):
         self.cluster = cluster
         self.app = app
+        for name in ("reg-0", "reg-1", "reg-2", "reg-3", "reg-gone"):
+            app.registered(name).close()
+        app.registered("reg-ana", user="ana")
         self.names = {"message_id": app.send("for the state", "reg-0").json["message_id"]}
         self.sent = 0
 

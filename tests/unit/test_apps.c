@@ -76,6 +76,8 @@ static void test_the_smallest_document_gets_the_defaults(void **state)
 	assert_int_equal(app.burst, 20000);
 	assert_int_equal(app.payload_max, 4096);
 	assert_int_equal(app.stored_per_registration, 100);
+	assert_int_equal(app.broadcasts, 4);
+	assert_int_equal(app.requests_per_second, 1000);
 	assert_int_equal(decode("id: 3\nname: as YAML\n", &app, error), 0);
 	assert_string_equal(app.name, "as YAML");
 }
@@ -90,7 +92,9 @@ static void test_every_field_survives_the_trip(void **state)
 			     .messages_per_second = 1,
 			     .burst = 2,
 			     .payload_max = 65536,
-			     .stored_per_registration = 1000 };
+			     .stored_per_registration = 1000,
+			     .broadcasts = 100,
+			     .requests_per_second = 1000000 };
 	struct hf_app out;
 	char *text;
 
@@ -104,6 +108,12 @@ static void test_every_field_survives_the_trip(void **state)
 		memset(in.api_keys[i].secret_sha256, (int)i, 32);
 		in.api_keys[i].role = (enum hf_role)(i % 3);
 		in.api_keys[i].expires_ms = i * 1000;
+		in.api_keys[i].requests_per_second = (uint32_t)i;
+		in.api_keys[i].network_count = i % 2 ? HF_API_KEY_NETWORKS : 0;
+		for (size_t j = 0; j < in.api_keys[i].network_count; j++)
+			assert_int_equal(hf_cidr_parse(j % 2 ? "10.0.0.0/8" : "2001:db8::/32",
+						       &in.api_keys[i].networks[j]),
+					 0);
 	}
 	text = hf_app_encode(&in);
 	assert_non_null(text);

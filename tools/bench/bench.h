@@ -60,7 +60,8 @@ struct options {
 	char *prefix;
 	double connect_rate, rate;
 	uint64_t duration_ms, heartbeat_s;
-	bool no_ack;
+	bool no_ack, tls;
+	char *ca_file;
 	uint64_t expect;
 	/* messages */
 	uint64_t size, qos, ttl_s, batch;
@@ -123,6 +124,7 @@ extern const char *const counter_names[COUNTERS];
 
 enum hist {
 	HIST_CONNECT,           /* connect() to established */
+	HIST_TLS,               /* established to the end of the handshake */
 	HIST_LOGIN,             /* intended start to LOGIN_ACK */
 	HIST_LOGIN_UNCORRECTED, /* connect() to LOGIN_ACK */
 	HIST_DELIVER,           /* intended send to receipt, steady clients in quiet times */

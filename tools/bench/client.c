@@ -37,6 +37,7 @@ static void finish(struct client *client)
 		stats->open--;
 	else if (client->state != CLIENT_IDLE)
 		stats->opening--;
+	secure_end(client);
 	if (client->fd >= 0)
 		close(client->fd);
 	client->fd = -1;
@@ -59,7 +60,7 @@ static void lose(struct client *client, bool with_bye)
 bool client_send(struct client *client, const uint8_t *data, size_t len)
 {
 	/* A device sends little: a socket that is full is one whose server has stopped reading. */
-	if (send(client->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len) {
+	if (secure_send(client, data, len) != (ssize_t)len) {
 		lose(client, false);
 		return false;
 	}
@@ -137,6 +138,22 @@ void client_start(struct client *client, uint64_t intended_ns)
 		lose(client, false);
 }
 
+static void on_handshake(struct client *client)
+{
+	struct engine *engine = &client->fleet->engine;
+	uint32_t events;
+	int result = secure_handshake(client, &events);
+
+	if (result < 0 ||
+	    engine_watch(engine, client->fd, EPOLL_CTL_MOD, events, &client->source) < 0) {
+		lose(client, false);
+	} else if (result == 1) {
+		record_ns(client, HIST_TLS, client->connected_ns, engine->now_ns);
+		client->state = CLIENT_LOGIN;
+		login(client);
+	}
+}
+
 static void on_connected(struct client *client)
 {
 	struct engine *engine = &client->fleet->engine;
@@ -150,8 +167,17 @@ static void on_connected(struct client *client)
 	}
 	count(client, COUNT_CONNECTED, 1);
 	record_ns(client, HIST_CONNECT, client->started_ns, engine->now_ns);
-	client->state = CLIENT_LOGIN;
-	login(client);
+	client->connected_ns = engine->now_ns;
+	if (client->fleet->tls == NULL) {
+		client->state = CLIENT_LOGIN;
+		login(client);
+		return;
+	}
+	client->state = CLIENT_TLS;
+	if (secure_begin(client) < 0)
+		lose(client, false);
+	else
+		on_handshake(client);
 }
 
 static void on_login_ack(struct client *client, struct hf_bytes body)
@@ -340,7 +366,7 @@ static void on_readable(struct client *client)
 	struct fleet *fleet = client->fleet;
 	uint8_t *buffer = fleet->buffer;
 	size_t have = client->partial_len, need = 0;
-	ssize_t n = recv(client->fd, buffer + have, CLIENT_BUFFER - have, 0), taken;
+	ssize_t n = secure_recv(client, buffer + have, CLIENT_BUFFER - have), taken;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -374,7 +400,14 @@ static void on_events(struct source *source, uint32_t events)
 			on_connected(client);
 		return;
 	}
-	on_readable(client);
+	if (client->state == CLIENT_TLS) {
+		on_handshake(client);
+		return;
+	}
+	/* What OpenSSL has read already, epoll does not know of. */
+	do
+		on_readable(client);
+	while (client->fd >= 0 && secure_has_more(client));
 }
 
 void client_init(struct client *client, struct fleet *fleet, uint32_t number)
@@ -399,7 +432,7 @@ void client_drop(struct client *client, bool reset)
 	} else if (client->state == CLIENT_OPEN) {
 		len = hf_wire_encode_bye(&bye, frame, sizeof(frame));
 		if (len > 0)
-			(void)!send(client->fd, frame, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+			(void)!secure_send(client, frame, (size_t)len);
 	}
 	finish(client);
 }

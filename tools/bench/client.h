@@ -4,7 +4,10 @@
 
 #include "engine.h"
 
-enum client_state { CLIENT_IDLE, CLIENT_CONNECTING, CLIENT_LOGIN, CLIENT_OPEN };
+struct ssl_st;
+struct ssl_ctx_st;
+
+enum client_state { CLIENT_IDLE, CLIENT_CONNECTING, CLIENT_TLS, CLIENT_LOGIN, CLIENT_OPEN };
 
 struct client {
 	struct source source;
@@ -18,9 +21,10 @@ struct client {
 	uint32_t heartbeat_s, last_sent_s;
 	uint32_t partial_len, partial_size;
 	uint8_t *partial; /* a frame that is not complete */
-	uint64_t intended_ns, started_ns;
+	uint64_t intended_ns, started_ns, connected_ns;
 	uint32_t run;           /* whose messages `highest` and `seen` are about */
 	uint64_t highest, seen; /* bit i: highest - i came */
+	struct ssl_st *tls;     /* NULL: plain */
 };
 
 /* All clients of one worker. */
@@ -40,6 +44,7 @@ struct fleet {
 	unsigned next_wave, current_wave;
 	uint64_t end_ns, sweep_pos;
 	struct upstream *upstream; /* NULL: no such command */
+	struct ssl_ctx_st *tls;    /* NULL: plain */
 };
 
 #define CLIENT_BUFFER (256u * 1024)
@@ -51,6 +56,18 @@ void client_drop(struct client *client, bool reset);
 void client_ping(struct client *client);
 /* False: the connection is gone. */
 bool client_send(struct client *client, const uint8_t *data, size_t len);
+
+/* secure.c: TLS. */
+HF_MUST_CHECK int secure_open(struct fleet *fleet); /* 0, or -errno after saying why */
+void secure_close(struct fleet *fleet);
+HF_MUST_CHECK int secure_begin(struct client *client); /* 0 or -ENOMEM */
+/* 1: done; 0: wait for `*ret_events` first; -1: failed. */
+int secure_handshake(struct client *client, uint32_t *ret_events);
+/* As recv() and send(): with errno. Plain ones go straight through. */
+ssize_t secure_recv(struct client *client, void *buffer, size_t size);
+ssize_t secure_send(struct client *client, const void *data, size_t len);
+bool secure_has_more(const struct client *client); /* read, and not handed out yet */
+void secure_end(struct client *client);
 
 /* upstream.c: what clients send to their business. */
 HF_MUST_CHECK int upstream_open(struct fleet *fleet); /* 0 or -ENOMEM */

@@ -187,6 +187,8 @@ int clients_run(struct worker *worker)
 	for (uint64_t i = 0; i < fleet->count; i++)
 		client_init(&fleet->clients[i], fleet,
 			    (uint32_t)(i * worker->count + worker->index));
+	if (worker->options->tls && (err = secure_open(fleet)) < 0)
+		goto out;
 	if (worker->options->command == COMMAND_UPSTREAM && (err = upstream_open(fleet)) < 0)
 		goto out;
 	fleet->engine.ctx = fleet;
@@ -200,6 +202,7 @@ int clients_run(struct worker *worker)
 		client_drop(&fleet->clients[i], false);
 out:
 	upstream_close(fleet);
+	secure_close(fleet);
 	free(fleet->buffer);
 	free(fleet->back);
 	free(fleet->clients);

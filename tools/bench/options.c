@@ -63,6 +63,10 @@ static const struct option table[] = {
 	  "conn, recv, storm: after the last connection is begun; 0: until interrupted" },
 	{ "keepalive", 'k', TYPE_SECONDS, AT(heartbeat_s), "0", COMMANDS_CLIENT, "SECONDS",
 	  "heartbeat to ask for; 0: the server's" },
+	{ "tls", 'S', TYPE_FLAG, AT(tls), NULL, COMMANDS_CLIENT, NULL,
+	  "TLS; without --ca-file nobody's certificate is checked" },
+	{ "ca-file", 0, TYPE_STRING, AT(ca_file), NULL, COMMANDS_CLIENT, "FILE",
+	  "PEM; with --tls: who may sign the rooms' certificates" },
 	{ "no-ack", 0, TYPE_FLAG, AT(no_ack), NULL, COMMANDS_CLIENT, NULL, "never ack" },
 	{ "expect", 0, TYPE_UINT, AT(expect), "0", COMMAND_RECV | COMMAND_STORM, "N",
 	  "end once N messages came; fewer at the end count as lost" },
@@ -207,6 +211,8 @@ static int check(struct options *o)
 			return refuse("token-secret-file", "is needed with --token-key-id");
 		if (o->connect_rate <= 0)
 			return refuse("connrate", "must be above 0");
+		if (o->ca_file != NULL && !o->tls)
+			return refuse("ca-file", "is for --tls");
 		if (o->fraction > 1)
 			return refuse("fraction", "is at most 1");
 		if (o->waves > WAVES_MAX)

@@ -165,6 +165,7 @@ static json_t *latency_json(const struct stats *total)
 		     { "request", HIST_REQUEST, HIST_REQUEST_UNCORRECTED },
 		     { "upstream", HIST_UPSTREAM, HIST_UPSTREAM_UNCORRECTED },
 		     { "connect", HIST_CONNECT, HISTS },
+		     { "tls", HIST_TLS, HISTS },
 		     { "deliver_storm", HIST_DELIVER_STORM, HISTS },
 		     { "deliver_back", HIST_DELIVER_BACK, HISTS },
 		     { "lag", HIST_LAG, HISTS } };

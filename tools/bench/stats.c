@@ -33,6 +33,7 @@ const char *const counter_names[COUNTERS] = {
 
 const char *const hist_names[HISTS] = {
 	[HIST_CONNECT] = "connect",
+	[HIST_TLS] = "tls",
 	[HIST_LOGIN] = "login",
 	[HIST_LOGIN_UNCORRECTED] = "login_uncorrected",
 	[HIST_DELIVER] = "deliver",

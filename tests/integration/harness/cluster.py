@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 
-from . import api, rpc, tokens
+from . import api, rpc, tokens, wire
 from .phone import Follower, Phone
 from .waiting import wait_until
 
@@ -163,6 +163,15 @@ class App:
 
     def token(self, registration, **claims):
         return tokens.sign(self.id, registration, self.token_key, self.token_secret, **claims)
+
+    def registered(self, registration, room=0, platform=None, tags=(), **claims):
+        """A phone that has attached as this registration, which the store knows by now."""
+        phone = self.cluster.phone(room, registration)
+        options = {} if platform is None else {"platform": platform}
+        phone.login(wire.session(self.id, registration, self.token(registration, **claims), tags=tags), **options)
+        wait_until(lambda: self.call("GET", f"registrations/{registration}", role="viewer").status == 200,
+                   what=f"{registration} is registered")
+        return phone
 
     def path(self, rest):
         return f"/v1/apps/{self.id}/{rest}"

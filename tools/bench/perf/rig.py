@@ -132,6 +132,14 @@ class Rig:
             file.write(self.app.key("sender") + "\n")
         return path
 
+    def certificate(self):
+        """(certificate, key), signed by itself."""
+        files = [os.path.join(self.folder, name) for name in ("cert.pem", "key.pem")]
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=localhost", "-keyout", files[1], "-out", files[0]],
+                       check=True, capture_output=True)
+        return files
+
     def rpc_address(self, role, number=0):
         return self.cluster.processes[role][number].instance()["rpc"]
 
