@@ -285,6 +285,8 @@ static void flat_table(FILE *to, const char *title, json_t *object)
 	fprintf(to, "<h2>%s</h2><div class=scroll><table>", title);
 	json_object_foreach(object, name, value)
 	{
+		if (json_is_integer(value) && json_integer_value(value) == 0)
+			continue; /* most counters are of other commands; summary.json has all */
 		fputs("<tr><td>", to);
 		svg_escape(to, name);
 		fputs("<td>", to);
