@@ -44,7 +44,13 @@ void api_respond_json(struct hf_http_exchange *exchange, unsigned status,
 HF_MUST_CHECK json_t *api_body(struct call *call);
 /* messages.c */
 void api_send(struct call *call);
+/* message_state.c, message_control.c, broadcasts.c */
 void api_message_state(struct call *call);
+void api_cancel_message(struct call *call);
+void api_pause_message(struct call *call);
+void api_resume_message(struct call *call);
+void api_change_message(struct call *call);
+void api_list_broadcasts(struct call *call);
 /* batch.c, stream.c */
 void api_send_batch(struct call *call);
 void api_send_stream(struct call *call);

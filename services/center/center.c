@@ -64,6 +64,12 @@ static void make_metrics(struct center *center)
 	counters->accepted[CENTER_MULTICAST] =
 		hf_metrics_counter(metrics, "holdfast_messages_accepted_total",
 				   "kind=\"multicast\"", NULL);
+	counters->accepted[CENTER_TAG] =
+		hf_metrics_counter(metrics, "holdfast_messages_accepted_total", "kind=\"tag\"",
+				   NULL);
+	counters->accepted[CENTER_BROADCAST] =
+		hf_metrics_counter(metrics, "holdfast_messages_accepted_total",
+				   "kind=\"broadcast\"", NULL);
 	counters->written =
 		hf_metrics_counter(metrics, "holdfast_messages_written_total", "path=\"online\"",
 				   "recipients whose room wrote the message");
@@ -204,6 +210,8 @@ static int center_start(struct hf_service *service)
 	if (err == 0)
 		err = follow(center);
 	if (err == 0)
+		runner_init(center);
+	if (err == 0)
 		err = serve(center);
 	if (err == 0)
 		announce_endpoint(center);
@@ -230,6 +238,7 @@ static void center_stop(struct hf_service *service)
 	lanes_deinit(&center->lookup_lanes);
 	lanes_deinit(&center->push_lanes);
 	send_free_all(center);
+	runner_free_all(center);
 	message_free_all(center);
 	held_free_all(center);
 	quota_deinit(center);
@@ -261,7 +270,10 @@ static const char *center_not_ready(struct hf_service *service)
 
 static void center_drain(struct hf_service *service)
 {
-	hf_http_server_drain(((struct center *)service->state)->http);
+	struct center *center = service->state;
+
+	runner_drain(center);
+	hf_http_server_drain(center->http);
 }
 
 static bool center_drained(struct hf_service *service)

@@ -19,6 +19,7 @@
 #include "recent.h"
 #include "register.pb-c.h"
 #include "room.pb-c.h"
+#include "runner.h"
 #include "saver.pb-c.h"
 
 struct center_config {
@@ -31,7 +32,13 @@ struct center_config {
 	uint64_t targets_max, frame_bytes_max, stream_in_flight, recent_max;
 };
 
-enum center_kind { CENTER_UNICAST, CENTER_MULTICAST, CENTER_KIND_COUNT };
+enum center_kind {
+	CENTER_UNICAST,
+	CENTER_MULTICAST,
+	CENTER_TAG,
+	CENTER_BROADCAST,
+	CENTER_KIND_COUNT
+};
 
 struct center_counters {
 	uint64_t *accepted[CENTER_KIND_COUNT];
@@ -52,6 +59,7 @@ struct center {
 	struct hf_arena call;    /* of the RPC request being built; likewise */
 	struct lanes store_lanes, lookup_lanes, push_lanes;
 	struct recent recent;
+	struct runner runner;
 	struct hf_table quotas; /* api rate of each app: quota.c */
 	TAILQ_HEAD(, message) messages;
 	TAILQ_HEAD(, send) sends;

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "hf_text.h"
 
@@ -127,6 +128,58 @@ int fields_duration(const json_t *value, const char *field, uint64_t max_ms,
 		return wrong(value, field, range_reason, wanted, ret_problem);
 	}
 	*ret_ms = ms;
+	return 0;
+}
+
+/* What may follow the seconds: a fraction, then Z or an offset. Milliseconds to add; false: no. */
+static bool parse_zone(const char *text, int64_t *ret_ms)
+{
+	int64_t ms = 0, unit = 100;
+	unsigned hours, minutes;
+	int end = 0;
+
+	if (*text == '.') {
+		if (*++text < '0' || *text > '9')
+			return false;
+		for (; *text >= '0' && *text <= '9'; text++, unit /= 10)
+			ms += (*text - '0') * unit;
+	}
+	*ret_ms = ms;
+	if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0)
+		return true;
+	if ((*text != '+' && *text != '-') || strlen(text) != 6 ||
+	    sscanf(text + 1, "%2u:%2u%n", &hours, &minutes, &end) != 2 || end != 5 || hours > 23 ||
+	    minutes > 59)
+		return false;
+	ms = (int64_t)(hours * 60 + minutes) * 60000;
+	*ret_ms += *text == '+' ? -ms : ms;
+	return true;
+}
+
+int fields_time(const json_t *value, const char *field, uint64_t *ret_ms,
+		struct problem *ret_problem)
+{
+	static const char wanted[] = "Unix seconds, or like 2026-01-31T12:00:00Z";
+	double seconds = json_number_value(value);
+	struct tm tm = { 0 };
+	const char *end;
+	int64_t rest_ms;
+
+	if (is_absent(value))
+		return 0;
+	if (json_is_number(value)) {
+		if (!(seconds >= 0 && seconds <= 253402300799.0))
+			return wrong(value, field, "BAD_VALUE", wanted, ret_problem);
+		*ret_ms = (uint64_t)(seconds * 1000);
+		return 0;
+	}
+	end = json_is_string(value) && strlen(json_string_value(value)) <= 40
+		      ? strptime(json_string_value(value), "%Y-%m-%dT%H:%M:%S", &tm)
+		      : NULL;
+	if (end == NULL || !parse_zone(end, &rest_ms) || tm.tm_year < 70 || tm.tm_year > 8099 ||
+	    timegm(&tm) * 1000 + rest_ms < 0)
+		return wrong(value, field, "BAD_VALUE", wanted, ret_problem);
+	*ret_ms = (uint64_t)(timegm(&tm) * 1000 + rest_ms);
 	return 0;
 }
 

@@ -25,6 +25,10 @@ HF_MUST_CHECK int fields_uint(const json_t *value, const char *field, uint64_t m
 HF_MUST_CHECK int fields_duration(const json_t *value, const char *field, uint64_t max_ms,
 				  const char *range_reason, uint64_t *ret_ms,
 				  struct problem *ret_problem);
+/* RFC 3339 ("2026-01-31T12:00:00Z", with a fraction or an offset if need be) or Unix seconds, from
+ * 1970 to 9999, as milliseconds. */
+HF_MUST_CHECK int fields_time(const json_t *value, const char *field, uint64_t *ret_ms,
+			      struct problem *ret_problem);
 /* The index in `choices` (NULL-terminated). */
 HF_MUST_CHECK int fields_choice(const json_t *value, const char *field, const char *const *choices,
 				int *ret, struct problem *ret_problem);

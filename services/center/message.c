@@ -9,8 +9,10 @@
 
 #define RETRY_BASE_MS 50
 #define RETRY_CAP_MS  500
+#define PACE_TICK_MS  50
 
 static void on_retry_timer(struct hf_timer *timer, void *ctx);
+static void on_pace_timer(struct hf_timer *timer, void *ctx);
 
 static void message_free(struct message *message)
 {
@@ -22,6 +24,7 @@ static void message_free(struct message *message)
 	center->frame_bytes -= message->frame_len;
 	center->ack_waits -= message->ack_waits;
 	hf_wheel_disarm(&message->retry_timer);
+	hf_wheel_disarm(&message->pace_timer);
 	free(message->frame);
 	free(message);
 }
@@ -34,37 +37,75 @@ static void free_if_over(struct message *message)
 		message_free(message);
 }
 
-/* The frame that every recipient will read, built once. */
-static int build_frame(struct message *message, const struct request *request)
+int message_build_frame(uint64_t id, uint32_t app, const struct request *request,
+			uint8_t **ret_frame, size_t *ret_len)
 {
 	struct hf_wire_push push = {
-		.message_id = message->id,
-		.app = message->app,
+		.message_id = id,
+		.app = app,
 		.kind = request->payload_kind,
-		.qos = message->class != REQUEST_TRANSIENT, /* what is not stored is not acked */
+		.qos = request->class != REQUEST_TRANSIENT, /* what is not stored is not acked */
 		.payload = request->payload,
 	};
 	size_t size = request->payload.len + HF_WIRE_PUSH_OVERHEAD;
+	uint8_t *frame = malloc(size);
 	ssize_t n;
 
-	message->frame = malloc(size);
-	if (message->frame == NULL)
+	if (frame == NULL)
 		return -ENOMEM;
-	n = hf_wire_encode_push(&push, message->frame, size);
-	if (n < 0)
+	n = hf_wire_encode_push(&push, frame, size);
+	if (n < 0) {
+		free(frame);
 		return (int)n;
-	message->frame_len = (size_t)n;
+	}
+	*ret_frame = frame;
+	*ret_len = (size_t)n;
 	return 0;
 }
 
-/* What the store and the room are told besides; nothing for a message without options. */
-static void fill_delivery(struct message *message)
+void message_fill_delivery(Hf__Delivery *delivery, const struct request *request)
+{
+	const ProtobufCBinaryData key = { strlen(request->collapse_key),
+					  (uint8_t *)request->collapse_key };
+	const ProtobufCBinaryData label = { strlen(request->label), (uint8_t *)request->label };
+
+	hf__delivery__init(delivery);
+	delivery->high = request->high;
+	delivery->collapse_key = key;
+	delivery->receipts = request->receipts;
+	delivery->receipt_params = (ProtobufCBinaryData){ request->receipt_params.len,
+							  (uint8_t *)request->receipt_params.data };
+	delivery->label = label;
+}
+
+void message_problem(int err, struct problem *ret_problem)
+{
+	if (err == -EMSGSIZE)
+		problem_set(ret_problem, 413, "PAYLOAD_TOO_LARGE", "message", NULL,
+			    "the payload is too large");
+	else
+		problem_retry(ret_problem, 503, "OVERLOADED", 1, "out of memory");
+}
+
+static ProtobufCBinaryData keep(ProtobufCBinaryData bytes, uint8_t **at)
+{
+	if (bytes.len > 0)
+		memcpy(*at, bytes.data, bytes.len);
+	bytes.data = *at;
+	*at += bytes.len;
+	return bytes;
+}
+
+/* For as long as the message: what the request points to goes behind the names at `room`. Nothing
+ * for a message without options. */
+static void fill_delivery(struct message *message, const struct request *request, uint8_t *room)
 {
 	Hf__Delivery *delivery = &message->delivery_of;
 
-	hf__delivery__init(delivery);
+	message_fill_delivery(delivery, request);
 	delivery->label.data = (uint8_t *)message->label;
-	delivery->label.len = strlen(message->label);
+	delivery->collapse_key = keep(delivery->collapse_key, &room);
+	delivery->receipt_params = keep(delivery->receipt_params, &room);
 	if (hf__delivery__get_packed_size(delivery) > 0)
 		message->delivery = delivery;
 }
@@ -99,8 +140,22 @@ static void remember(const struct message *message)
 	memcpy(entry->label, message->label, sizeof(entry->label));
 }
 
+/* When it is not stored, it lives as long as it is pushed. */
+static uint64_t expiry_of(const struct message *message, const struct request *request)
+{
+	uint64_t from_ms = HF_MAX(message->wall_ms, request->send_at_ms);
+	uint64_t spread_ms = request->spread_ms;
+
+	if (request->class != REQUEST_TRANSIENT)
+		return (request->send_at_ms > 0 ? request->send_at_ms : message->wall_ms) +
+		       request->ttl_ms;
+	if (request->rate_per_second > 0)
+		spread_ms = request->target_count * 1000 / request->rate_per_second;
+	return from_ms + spread_ms + message->center->config->route_total_ms;
+}
+
 int message_new(struct center *center, const struct hf_app *app, const struct request *request,
-		struct message **ret_message)
+		uint64_t id, struct message **ret_message)
 {
 	size_t names_len = 0, targets_size = request->target_count * sizeof(struct target);
 	struct message *message;
@@ -108,7 +163,8 @@ int message_new(struct center *center, const struct hf_app *app, const struct re
 
 	for (size_t i = 0; i < request->target_count; i++)
 		names_len += request->targets[i].len;
-	message = calloc(1, sizeof(*message) + targets_size + names_len);
+	message = calloc(1, sizeof(*message) + targets_size + names_len +
+				    strlen(request->collapse_key) + request->receipt_params.len);
 	if (message == NULL)
 		return -ENOMEM;
 	message->center = center;
@@ -117,19 +173,20 @@ int message_new(struct center *center, const struct hf_app *app, const struct re
 	message->cap = app->stored_per_registration;
 	message->wall_ms = hf_loop_wall_ms(center->loop);
 	message->started_ns = hf_clock_monotonic_ns();
-	message->id = hf_id_next(&center->service->ids, message->wall_ms);
-	message->expires_ms = message->wall_ms + (request->class == REQUEST_TRANSIENT
-							  ? center->config->route_total_ms
-							  : request->ttl_ms);
+	message->id = id != 0 ? id : hf_id_next(&center->service->ids, message->wall_ms);
+	message->expires_ms = expiry_of(message, request);
+	message->rate_per_second = request->rate_per_second;
+	message->spread_ms = request->spread_ms;
 	message->backoff = (struct hf_backoff){ .base_ms = RETRY_BASE_MS, .cap_ms = RETRY_CAP_MS };
 	message->durability = HF__DURABILITY__COMMITTED;
 	message->store_reason = "STORE_UNAVAILABLE";
 	message->owned = true;
 	TAILQ_INIT(&message->retry);
 	hf_timer_init(&message->retry_timer, on_retry_timer, message);
-	err = build_frame(message, request);
+	hf_timer_init(&message->pace_timer, on_pace_timer, message);
+	err = message_build_frame(message->id, message->app, request, &message->frame,
+				  &message->frame_len);
 	if (err < 0) {
-		free(message->frame);
 		free(message);
 		return err;
 	}
@@ -141,7 +198,8 @@ int message_new(struct center *center, const struct hf_app *app, const struct re
 		message->ack_waits = message->target_count;
 	center->ack_waits += message->ack_waits;
 	memcpy(message->label, request->label, sizeof(message->label));
-	fill_delivery(message);
+	fill_delivery(message, request,
+		      (uint8_t *)&message->targets[request->target_count] + names_len);
 	TAILQ_INSERT_TAIL(&center->messages, message, link);
 	*ret_message = message;
 	return 0;
@@ -171,6 +229,29 @@ static void finish_routing(struct message *message)
 	free_if_over(message);
 }
 
+/* Paced: as many as are due by now go on their way. */
+static void on_pace_timer(struct hf_timer *timer, void *ctx)
+{
+	struct message *message = ctx;
+	struct hf_loop *loop = message->center->loop;
+	uint64_t passed_ms = hf_loop_now_ms(loop) - message->paced_since_ms + PACE_TICK_MS;
+	uint64_t due = message->rate_per_second > 0
+			       ? passed_ms * message->rate_per_second / 1000
+			       : passed_ms * message->accepted / message->spread_ms;
+
+	while (message->paced_next < message->target_count && message->paced_count < due) {
+		struct target *target = &message->targets[message->paced_next++];
+
+		if (target->outcome != TARGET_STORED)
+			continue;
+		message->paced_count++;
+		route_begin(target);
+	}
+	message->deadline_ms = hf_loop_now_ms(loop) + message->center->config->route_total_ms;
+	if (message->paced_next < message->target_count)
+		hf_loop_arm(loop, &message->pace_timer, PACE_TICK_MS);
+}
+
 static void finish_storing(struct message *message)
 {
 	struct center *center = message->center;
@@ -187,11 +268,16 @@ static void finish_storing(struct message *message)
 		hf_histogram_record(center->counters.store_us,
 				    (hf_clock_monotonic_ns() - message->started_ns) / 1000);
 	message->pending = message->accepted;
-	for (uint32_t i = 0; i < message->target_count; i++)
-		if (message->targets[i].outcome == TARGET_STORED)
-			route_begin(&message->targets[i]);
-	emit(message,
-	     MESSAGE_STORED); /* routing goes on at the end of the turn: nothing to wait for */
+	if (message_is_paced(message)) {
+		message->paced_since_ms = hf_loop_now_ms(center->loop);
+		on_pace_timer(&message->pace_timer, message);
+	} else {
+		for (uint32_t i = 0; i < message->target_count; i++)
+			if (message->targets[i].outcome == TARGET_STORED)
+				route_begin(&message->targets[i]);
+	}
+	/* Routing goes on at the end of the turn: nothing to wait for. */
+	emit(message, MESSAGE_STORED);
 	if (message->pending == 0)
 		finish_routing(message);
 }
@@ -245,6 +331,9 @@ void message_target_done(struct target *target, enum target_outcome outcome)
 	case TARGET_FAILED:
 		message->failed++;
 		++*counters->store_failed;
+		break;
+	case TARGET_UNREGISTERED:
+		message->unregistered++;
 		break;
 	case TARGET_WRITTEN:
 		message->written++;

@@ -16,12 +16,13 @@ enum message_phase { MESSAGE_NEW, MESSAGE_STORING, MESSAGE_ROUTING, MESSAGE_DONE
 
 enum target_outcome {
 	TARGET_OPEN,
-	TARGET_STORED,   /* or transient: on its way */
-	TARGET_FAILED,   /* could not be stored */
-	TARGET_WRITTEN,  /* the room has it: written, queued, or already in flight */
-	TARGET_OFFLINE,  /* not connected: the store owes it */
-	TARGET_DROPPED,  /* transient, and the client's queue was full */
-	TARGET_UNROUTED, /* where it is could not be learned in time */
+	TARGET_STORED,       /* or transient: on its way */
+	TARGET_FAILED,       /* could not be stored */
+	TARGET_WRITTEN,      /* the room has it: written, queued, or already in flight */
+	TARGET_OFFLINE,      /* not connected: the store owes it */
+	TARGET_DROPPED,      /* transient, and the client's queue was full */
+	TARGET_UNROUTED,     /* where it is could not be learned in time */
+	TARGET_UNREGISTERED, /* it never attached: not stored */
 };
 
 struct target {
@@ -64,20 +65,32 @@ struct message {
 	uint32_t holds;            /* events being told: not to be freed meanwhile */
 	struct ack_wait *ack_wait; /* acks.c, while calls are open */
 	uint32_t ack_waits;        /* of center->ack_waits, kept for it until the calls are made */
-	uint32_t accepted, failed, written, offline, dropped, unrouted, acked;
+	uint32_t accepted, failed, unregistered, written, offline, dropped, unrouted, acked;
 	Hf__Durability durability;
 	const char *store_reason; /* why the last attempt failed; a literal */
 	struct hf_timer retry_timer;
 	struct target_list retry;
 	struct hf_backoff backoff;
+	uint64_t rate_per_second, spread_ms; /* the pace of pushing: one of them, or neither */
+	struct hf_timer pace_timer;
+	uint64_t paced_since_ms;
+	uint32_t paced_next, paced_count; /* targets before it were looked at; let go */
 	uint32_t target_count;
 	struct target targets[];
 };
 
-/* Draws the id and builds the frame. The caller owns it until message_release(). -ENOMEM, or
- * -EMSGSIZE when the frame does not fit. */
+/* Draws the id (if `id` is 0) and builds the frame. The caller owns it until message_release().
+ * -ENOMEM, or -EMSGSIZE when the frame does not fit. */
 HF_MUST_CHECK int message_new(struct center *center, const struct hf_app *app,
-			      const struct request *request, struct message **ret_message);
+			      const struct request *request, uint64_t id,
+			      struct message **ret_message);
+/* What store and room are told besides; points into `request`. */
+void message_fill_delivery(Hf__Delivery *delivery, const struct request *request);
+/* What message_new() and message_build_frame() ended with, as a refusal. */
+void message_problem(int err, struct problem *ret_problem);
+/* The frame that every recipient will read, malloc'd. 0, -ENOMEM or -EMSGSIZE. */
+HF_MUST_CHECK int message_build_frame(uint64_t id, uint32_t app, const struct request *request,
+				      uint8_t **ret_frame, size_t *ret_len);
 /* Begin. Events come later from the loop, but for MESSAGE_STORED of a transient one: at once. */
 void message_start(struct message *message, message_cb on_event, void *ctx);
 /* No more events; the message goes on by itself. One that was never started is gone. */
@@ -91,6 +104,11 @@ void message_free_all(struct center *center);
 
 /* acks.c: ask for MESSAGE_ACKED within `timeout_ms`; once, after MESSAGE_STORED. */
 void message_await_acks(struct message *message, uint64_t timeout_ms);
+
+static inline bool message_is_paced(const struct message *message)
+{
+	return message->rate_per_second > 0 || message->spread_ms > 0;
+}
 
 /* For store.c, route.c and acks.c. */
 void message_target_done(struct target *target, enum target_outcome outcome);

@@ -4,15 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "event.pb-c.h"
 #include "fields.h"
 #include "hf_text.h"
 #include "hf_wire.h"
 #include "json.h"
-
-static int out_of_memory(struct problem *ret_problem)
-{
-	return problem_retry(ret_problem, 503, "OVERLOADED", 1, "out of memory");
-}
+#include "request_internal.h"
 
 bool request_is_key(const char *text, size_t len)
 {
@@ -24,100 +21,6 @@ bool request_is_key(const char *text, size_t len)
 	return true;
 }
 
-static int compare_targets(const void *a, const void *b)
-{
-	const struct hf_bytes *left = a, *right = b;
-	int order = memcmp(left->data, right->data, HF_MIN(left->len, right->len));
-
-	return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
-}
-
-/* A registration named twice gets the message once. */
-static void drop_duplicates(struct request *request)
-{
-	size_t kept = 1;
-
-	if (request->target_count < 2)
-		return;
-	qsort(request->targets, request->target_count, sizeof(*request->targets), compare_targets);
-	for (size_t i = 1; i < request->target_count; i++)
-		if (!hf_bytes_equal(request->targets[i], request->targets[kept - 1]))
-			request->targets[kept++] = request->targets[i];
-	request->target_count = kept;
-}
-
-static int parse_registrations(const json_t *list, struct hf_arena *arena, struct request *ret,
-			       struct problem *ret_problem)
-{
-	static const char field[] = "audience.registration_id";
-	size_t count = json_array_size(list);
-
-	if (!json_is_array(list))
-		return problem_set(ret_problem, 400, "BAD_AUDIENCE", field, NULL,
-				   "%s must be an array of registration ids", field);
-	if (count > REQUEST_TARGETS_MAX)
-		return problem_set(ret_problem, 400, "TOO_MANY_TARGETS", field, NULL,
-				   "%s may name %d registrations at most", field,
-				   REQUEST_TARGETS_MAX);
-	ret->targets = hf_arena_alloc(arena, HF_MAX(count, (size_t)1) * sizeof(*ret->targets));
-	if (ret->targets == NULL)
-		return out_of_memory(ret_problem);
-	for (size_t i = 0; i < count; i++) {
-		const json_t *item = json_array_get(list, i);
-		size_t len = json_string_length(item);
-
-		if (!json_is_string(item) ||
-		    !hf_text_is_id(json_string_value(item), len, HF_REGISTRATION_MAX))
-			return problem_set(
-				ret_problem, 400, "BAD_AUDIENCE", field, json_string_value(item),
-				"a registration id is text of 1 to %d bytes, without control "
-				"characters",
-				HF_REGISTRATION_MAX);
-		ret->targets[i].data = hf_arena_copy(arena, json_string_value(item), len);
-		ret->targets[i].len = len;
-		if (ret->targets[i].data == NULL)
-			return out_of_memory(ret_problem);
-	}
-	ret->target_count = count;
-	drop_duplicates(ret);
-	return 0;
-}
-
-static int parse_audience(const json_t *audience, struct hf_arena *arena, struct request *ret,
-			  struct problem *ret_problem)
-{
-	static const char *const known[] = { "registration_id", "user_id", "tag",
-					     "tag_and",         "tag_not", NULL };
-	static const char *const later[] = { "user_id", "tag", "tag_and", "tag_not" };
-	static const char *const later_fields[] = { "audience.user_id", "audience.tag",
-						    "audience.tag_and", "audience.tag_not" };
-	const json_t *list;
-	int err;
-
-	if (audience == NULL || json_is_null(audience))
-		return problem_set(ret_problem, 400, "MISSING_FIELD", "audience", NULL,
-				   "audience is required");
-	if (json_is_string(audience) && strcmp(json_string_value(audience), "all") == 0)
-		return problem_set(ret_problem, 400, "UNSUPPORTED", "audience", "all",
-				   "broadcast is not implemented in this version");
-	if (!json_is_object(audience))
-		return problem_set(ret_problem, 400, "BAD_AUDIENCE", "audience", NULL,
-				   "audience must be an object");
-	err = fields_known(audience, "audience.", known, ret_problem);
-	for (size_t i = 0; err == 0 && i < HF_ARRAY_LEN(later); i++)
-		err = fields_unsupported(json_object_get(audience, later[i]), later_fields[i],
-					 ret_problem);
-	if (err < 0)
-		return err;
-	list = json_object_get(audience, "registration_id");
-	if (list != NULL && !json_is_null(list))
-		err = parse_registrations(list, arena, ret, ret_problem);
-	if (err == 0 && ret->target_count == 0)
-		return problem_set(ret_problem, 400, "BAD_AUDIENCE", "audience", NULL,
-				   "audience names nobody");
-	return err;
-}
-
 static int decode_base64(const json_t *value, struct hf_arena *arena, struct request *ret,
 			 struct problem *ret_problem)
 {
@@ -126,7 +29,7 @@ static int decode_base64(const json_t *value, struct hf_arena *arena, struct req
 	ssize_t n;
 
 	if (room == NULL)
-		return out_of_memory(ret_problem);
+		return request_out_of_memory(ret_problem);
 	n = json_is_string(value) ? hf_base64_decode(json_string_value(value), len, false, room)
 				  : -1;
 	if (n < 0)
@@ -170,7 +73,7 @@ static int build_envelope(struct hf_bytes message, struct hf_arena *arena, struc
 	char *text = hf_arena_alloc(arena, size);
 
 	if (text == NULL)
-		return out_of_memory(ret_problem);
+		return request_out_of_memory(ret_problem);
 	for (size_t i = 0; i < HF_ARRAY_LEN(parts); i++) {
 		struct hf_bytes value = json_member(message, parts[i]);
 		size_t name_len = strlen(parts[i]);
@@ -193,11 +96,6 @@ static int build_envelope(struct hf_bytes message, struct hf_arena *arena, struc
 	return 0;
 }
 
-static bool is_given(const json_t *value)
-{
-	return value != NULL && !json_is_null(value);
-}
-
 static int parse_payload(const json_t *message, struct hf_bytes text, size_t payload_max,
 			 struct hf_arena *arena, struct request *ret, struct problem *ret_problem)
 {
@@ -206,19 +104,19 @@ static int parse_payload(const json_t *message, struct hf_bytes text, size_t pay
 	const json_t *notification = json_object_get(message, "notification");
 	int err = 0;
 
-	if (is_given(data) && is_given(data_b64))
+	if (request_has(data) && request_has(data_b64))
 		return problem_set(ret_problem, 400, "CONFLICTING_FIELDS", "message.data_b64", NULL,
 				   "a message has data or data_b64, not both");
-	if (is_given(data_b64))
+	if (request_has(data_b64))
 		err = decode_base64(data_b64, arena, ret, ret_problem);
-	if (err == 0 && is_given(notification)) {
+	if (err == 0 && request_has(notification)) {
 		err = check_notification(notification, ret_problem);
 		if (err == 0)
 			err = build_envelope(text, arena, ret, ret_problem);
 	} else if (err == 0 && data != NULL) {
 		ret->payload_kind = HF_WIRE_PAYLOAD_JSON;
 		ret->payload = json_member(text, "data");
-	} else if (err == 0 && !is_given(data_b64)) {
+	} else if (err == 0 && !request_has(data_b64)) {
 		return problem_set(ret_problem, 400, "MISSING_FIELD", "message.data", NULL,
 				   "a message needs data, data_b64 or notification");
 	}
@@ -234,7 +132,7 @@ static int parse_label(const json_t *value, struct request *ret, struct problem 
 	const char *label = json_string_value(value);
 	size_t len = json_string_length(value);
 
-	if (!is_given(value))
+	if (!request_has(value))
 		return 0;
 	for (size_t i = 0; i < len; i++) {
 		char c = label[i];
@@ -250,29 +148,29 @@ static int parse_label(const json_t *value, struct request *ret, struct problem 
 	return 0;
 }
 
-static int check_collapse_key(const json_t *value, struct problem *ret_problem)
+static int parse_collapse_key(const json_t *value, struct request *ret, struct problem *ret_problem)
 {
 	const char *key;
 
-	if (!is_given(value))
+	if (!request_has(value))
 		return 0;
-	if (fields_text(value, "message.collapse_key", 1, 64, &key, ret_problem) < 0) {
+	if (fields_text(value, "message.collapse_key", 1, REQUEST_COLLAPSE_MAX, &key, ret_problem) <
+	    0) {
 		ret_problem->reason = "BAD_COLLAPSE_KEY";
 		return -EINVAL;
 	}
-	return fields_unsupported(value, "message.collapse_key", ret_problem);
+	memcpy(ret->collapse_key, key, json_string_length(value));
+	return 0;
 }
 
-static int check_priority(const json_t *value, struct problem *ret_problem)
+static int parse_priority(const json_t *value, struct request *ret, struct problem *ret_problem)
 {
 	static const char *const choices[] = { "normal", "high", NULL };
 	int priority = 0;
 	int err = fields_choice(value, "message.priority", choices, &priority, ret_problem);
 
-	if (err < 0 || priority == 0)
-		return err;
-	return problem_set(ret_problem, 400, "UNSUPPORTED", "message.priority", "high",
-			   "priority high has no effect in this version");
+	ret->high = priority > 0;
+	return err;
 }
 
 /* qos, ttl and durable together say what the message promises. */
@@ -313,7 +211,7 @@ static int parse_message(const json_t *message, struct hf_bytes text, size_t pay
 					     "durable", NULL };
 	int err;
 
-	if (!is_given(message))
+	if (!request_has(message))
 		return problem_set(ret_problem, 400, "MISSING_FIELD", "message", NULL,
 				   "message is required");
 	if (!json_is_object(message))
@@ -321,9 +219,10 @@ static int parse_message(const json_t *message, struct hf_bytes text, size_t pay
 				   "message must be an object");
 	err = fields_known(message, "message.", known, ret_problem);
 	if (err == 0)
-		err = check_collapse_key(json_object_get(message, "collapse_key"), ret_problem);
+		err = parse_collapse_key(json_object_get(message, "collapse_key"), ret,
+					 ret_problem);
 	if (err == 0)
-		err = check_priority(json_object_get(message, "priority"), ret_problem);
+		err = parse_priority(json_object_get(message, "priority"), ret, ret_problem);
 	if (err == 0)
 		err = parse_label(json_object_get(message, "label"), ret, ret_problem);
 	if (err == 0)
@@ -333,66 +232,65 @@ static int parse_message(const json_t *message, struct hf_bytes text, size_t pay
 	return err;
 }
 
-static int check_wait(struct request *ret, struct problem *ret_problem)
+static int conflict(struct problem *ret_problem, const char *field, const char *why)
 {
-	if (ret->wait != REQUEST_WAIT_ACKED)
+	return problem_set(ret_problem, 400, "CONFLICTING_FIELDS", field, NULL, "%s", why);
+}
+
+static int check_wait(const struct request *request, struct problem *ret_problem)
+{
+	if (request->wait == REQUEST_WAIT_NONE)
 		return 0;
-	if (ret->class == REQUEST_TRANSIENT)
+	if (request->kind != REQUEST_LIST)
+		return conflict(ret_problem, "options.wait",
+				"only sends to registrations or users can be waited for");
+	if (request->send_at_ms > 0)
+		return conflict(ret_problem, "options.wait",
+				"what is sent later can't be waited for");
+	if (request_is_paced(request))
+		return conflict(ret_problem, "options.wait", "a paced send can't be waited for");
+	if (request->wait != REQUEST_WAIT_ACKED)
+		return 0;
+	if (request->class == REQUEST_TRANSIENT)
 		return problem_set(ret_problem, 400, "CONFLICTING_FIELDS", "options.wait", "acked",
 				   "only stored messages are acked: qos 1 and a ttl above 0");
-	if (ret->target_count > REQUEST_ACKED_MAX)
+	if (request->target_count > REQUEST_ACKED_MAX)
 		return problem_set(ret_problem, 400, "TOO_MANY_TARGETS", "options.wait", "acked",
 				   "acks are awaited of %d registrations at most",
 				   REQUEST_ACKED_MAX);
 	return 0;
 }
 
-static int parse_options(const json_t *options, struct request *ret, struct problem *ret_problem)
+/* Fields that are well-formed and can't all be obeyed. */
+static int check_together(const struct request *request, struct problem *ret_problem)
 {
-	static const char *const known[] = { "send_at",
-					     "pace",
-					     "wait",
-					     "wait_timeout",
-					     "exclude_registration_id",
-					     "replaces",
-					     "validate_only",
-					     "receipts",
-					     NULL };
-	static const char *const later[] = { "send_at", "pace", "exclude_registration_id",
-					     "replaces", "receipts" };
-	static const char *const later_fields[] = { "options.send_at", "options.pace",
-						    "options.exclude_registration_id",
-						    "options.replaces", "options.receipts" };
-	static const char *const waits[] = { "none", "routed", "acked", NULL };
-	int wait = REQUEST_WAIT_NONE, err;
+	int err = check_wait(request, ret_problem);
 
-	ret->wait_ms = REQUEST_WAIT_MS;
-	if (!is_given(options))
-		return 0;
-	if (!json_is_object(options))
-		return problem_set(ret_problem, 400, "BAD_VALUE", "options", NULL,
-				   "options must be an object");
-	err = fields_known(options, "options.", known, ret_problem);
-	for (size_t i = 0; err == 0 && i < HF_ARRAY_LEN(later); i++)
-		err = fields_unsupported(json_object_get(options, later[i]), later_fields[i],
-					 ret_problem);
-	if (err == 0)
-		err = fields_choice(json_object_get(options, "wait"), "options.wait", waits, &wait,
-				    ret_problem);
-	if (err == 0)
-		err = fields_duration(json_object_get(options, "wait_timeout"),
-				      "options.wait_timeout", REQUEST_WAIT_MAX_MS, "BAD_DURATION",
-				      &ret->wait_ms, ret_problem);
-	if (err == 0)
-		err = fields_bool(json_object_get(options, "validate_only"),
-				  "options.validate_only", &ret->validate_only, ret_problem);
-	ret->wait = (enum request_wait)wait;
-	return err;
+	if (err < 0)
+		return err;
+	if (request->class == REQUEST_DURABLE && request->kind != REQUEST_LIST)
+		return conflict(ret_problem, "message.durable",
+				"the broadcast log is kept in Redis alone: leave durable out");
+	if (request->class == REQUEST_DURABLE && request->send_at_ms > 0)
+		return conflict(ret_problem, "message.durable",
+				"what waits for options.send_at is kept in Redis alone: leave "
+				"durable out");
+	if (request_is_paced(request) && request_is_plain(request) &&
+	    request->target_count < REQUEST_PACED_MIN)
+		return conflict(ret_problem, "options.pace",
+				"pace is for audiences, users, and more than 100 registrations");
+	if (request->class == REQUEST_TRANSIENT &&
+	    (request->receipts &
+	     (1u << HF__EVENT_TYPE__MESSAGE_ACKED | 1u << HF__EVENT_TYPE__MESSAGE_EXPIRED)) != 0)
+		return conflict(
+			ret_problem, "options.receipts",
+			"only stored messages are acked or expire: qos 1 and a ttl above 0");
+	return 0;
 }
 
 static int parse_cid(const json_t *value, struct request *ret, struct problem *ret_problem)
 {
-	if (!is_given(value))
+	if (!request_has(value))
 		return 0;
 	if (!json_is_string(value) ||
 	    !request_is_key(json_string_value(value), json_string_length(value)))
@@ -403,8 +301,8 @@ static int parse_cid(const json_t *value, struct request *ret, struct problem *r
 	return 0;
 }
 
-int request_parse(struct hf_bytes text, size_t payload_max, struct hf_arena *arena,
-		  struct request *ret, struct problem *ret_problem)
+int request_parse(struct hf_bytes text, size_t payload_max, uint64_t wall_ms,
+		  struct hf_arena *arena, struct request *ret, struct problem *ret_problem)
 {
 	static const char *const known[] = { "audience", "platform", "message",
 					     "options",  "cid",      NULL };
@@ -416,19 +314,18 @@ int request_parse(struct hf_bytes text, size_t payload_max, struct hf_arena *are
 	*ret = (struct request){ 0 };
 	err = fields_known(root, "", known, ret_problem);
 	if (err == 0)
-		err = fields_unsupported(json_object_get(root, "platform"), "platform",
-					 ret_problem);
-	if (err == 0)
-		err = parse_audience(json_object_get(root, "audience"), arena, ret, ret_problem);
+		err = request_parse_audience(root, arena, ret, ret_problem);
 	if (err == 0)
 		err = parse_message(json_object_get(root, "message"), json_member(text, "message"),
 				    payload_max, arena, ret, ret_problem);
 	if (err == 0)
-		err = parse_options(json_object_get(root, "options"), ret, ret_problem);
+		err = request_parse_options(json_object_get(root, "options"),
+					    json_member(text, "options"), wall_ms, arena, ret,
+					    ret_problem);
 	if (err == 0)
 		err = parse_cid(json_object_get(root, "cid"), ret, ret_problem);
 	if (err == 0)
-		err = check_wait(ret, ret_problem);
+		err = check_together(ret, ret_problem);
 	json_decref(root);
 	return err;
 }

@@ -62,6 +62,20 @@ static void take_failures(struct lane_batch *batch, const Hf__StoreReply *reply)
 	}
 }
 
+/* Who never attached is owed nothing. */
+static void take_unregistered(struct lane_batch *batch, const Hf__StoreReply *reply)
+{
+	for (size_t i = 0; i < reply->n_unregistered; i++) {
+		uint32_t item = reply->unregistered[i];
+		struct target *target = item < batch->count ? batch->targets[item] : NULL;
+
+		if (target == NULL)
+			continue;
+		batch->targets[item] = NULL;
+		message_target_done(target, TARGET_UNREGISTERED);
+	}
+}
+
 static void on_stored(const Hf__StoreReply *reply, void *ctx)
 {
 	struct lane_batch *batch = ctx;
@@ -72,6 +86,7 @@ static void on_stored(const Hf__StoreReply *reply, void *ctx)
 		return;
 	}
 	take_failures(batch, reply);
+	take_unregistered(batch, reply);
 	for (size_t i = 0; i < batch->count; i++) {
 		struct message *message;
 

@@ -5,18 +5,38 @@
 #include "request.h"
 
 #define PAYLOAD_MAX 4096
+#define NOW_MS      1767225600000ull
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void check_ids(const struct hf_bytes *ids, size_t count, size_t len_max)
+{
+	if (count > REQUEST_TARGETS_MAX)
+		abort();
+	for (size_t i = 0; i < count; i++)
+		if (ids[i].len == 0 || ids[i].len > len_max)
+			abort();
+}
+
 static void check(const struct request *request)
 {
-	if (request->target_count == 0 || request->target_count > REQUEST_TARGETS_MAX ||
-	    request->payload.len > PAYLOAD_MAX || request->ttl_ms > REQUEST_TTL_MAX_S * 1000ull ||
-	    request->wait_ms > REQUEST_WAIT_MAX_MS)
+	bool list = request->target_count + request->user_count > 0;
+	const char *field;
+
+	if (list != (request->kind == REQUEST_LIST) || request->payload.len > PAYLOAD_MAX ||
+	    request->ttl_ms > REQUEST_TTL_MAX_S * 1000ull ||
+	    request->wait_ms > REQUEST_WAIT_MAX_MS ||
+	    request->send_at_ms > NOW_MS + REQUEST_SEND_AT_MAX_MS ||
+	    request->spread_ms > REQUEST_PACE_MAX_MS ||
+	    request->rate_per_second > REQUEST_RATE_MAX ||
+	    request->receipt_params.len > REQUEST_PARAMS_MAX ||
+	    (request->rate_per_second > 0 && request->spread_ms > 0))
 		abort();
-	for (size_t i = 0; i < request->target_count; i++)
-		if (request->targets[i].len == 0 || request->targets[i].len > HF_REGISTRATION_MAX)
-			abort();
+	check_ids(request->targets, request->target_count, HF_REGISTRATION_MAX);
+	check_ids(request->users, request->user_count, HF_USER_ID_MAX);
+	/* What others are told is within the limits that they hold it against. */
+	if (request->audience != NULL && hf_audience_check(request->audience, &field) < 0)
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -28,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct json_walk walk;
 
 	hf_arena_init(&arena, 1u << 20, 0);
-	if (request_parse(text, PAYLOAD_MAX, &arena, &request, &problem) == 0)
+	if (request_parse(text, PAYLOAD_MAX, NOW_MS, &arena, &request, &problem) == 0)
 		check(&request);
 	else if (problem.code < 400 || problem.reason == NULL)
 		abort();

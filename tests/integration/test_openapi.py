@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import time
 
 import jsonschema
 import yaml
@@ -56,6 +57,9 @@ class Replay:
             app.registered(name).close()
         app.registered("reg-ana", user="ana")
         self.names = {"message_id": app.send("for the state", "reg-0").json["message_id"]}
+        self.names["scheduled_id"] = app.call("POST", "messages", {
+            "audience": "all", "message": {"data": "for later"},
+            "options": {"send_at": time.time() + 86400}}).json["message_id"]
         self.sent = 0
 
     def key(self, role):

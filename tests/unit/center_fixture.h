@@ -320,7 +320,8 @@ static inline int setup(void **state)
 				  .messages_per_second = 1000000,
 				  .burst = 1000000,
 				  .payload_max = 4096,
-				  .stored_per_registration = 100 };
+				  .stored_per_registration = 100,
+				  .broadcasts = 20 };
 	TURN_UNTIL(f, all_connected(f->center->savers, SAVERS) &&
 			      all_connected(f->center->registers, 1) &&
 			      all_connected(f->center->rooms, 1) && hf_apps_known(f->center->apps));

@@ -9,11 +9,13 @@
 
 #include <cmocka.h>
 
+#include "event.pb-c.h"
 #include "hf_wire.h"
 #include "json.h"
 #include "request.h"
 
 #define PAYLOAD_MAX 4096
+#define NOW_MS      1767225600000ull /* 2026-01-01T00:00:00Z */
 
 struct fixture {
 	struct hf_arena arena;
@@ -52,7 +54,7 @@ static int parse(struct fixture *f, const char *text)
 	assert_non_null(f->text);
 	memcpy(f->text, text, len);
 	memset(&f->request, 0xee, sizeof(f->request));
-	return request_parse(hf_bytes_of(f->text, len), PAYLOAD_MAX, &f->arena, &f->request,
+	return request_parse(hf_bytes_of(f->text, len), PAYLOAD_MAX, NOW_MS, &f->arena, &f->request,
 			     &f->problem);
 }
 
@@ -236,11 +238,12 @@ static void test_bad_audiences_are_refused_by_name(void **state)
 		const char *audience, *reason, *field;
 	} cases[] = {
 		{ "null", "MISSING_FIELD", "audience" },
-		{ "{}", "BAD_AUDIENCE", "audience" },
+		{ "{}", "EMPTY_AUDIENCE", "audience" },
 		{ "[]", "BAD_AUDIENCE", "audience" },
 		{ "\"some\"", "BAD_AUDIENCE", "audience" },
-		{ "\"all\"", "UNSUPPORTED", "audience" },
-		{ "{\"registration_id\":[]}", "BAD_AUDIENCE", "audience" },
+		{ "\"ALL\"", "BAD_AUDIENCE", "audience" },
+		{ "{\"registration_id\":[],\"user_id\":[],\"tag\":null,\"sdk_version\":{}}",
+		  "EMPTY_AUDIENCE", "audience" },
 		{ "{\"registration_id\":\"r1\"}", "BAD_AUDIENCE", "audience.registration_id" },
 		{ "{\"registration_id\":[1]}", "BAD_AUDIENCE", "audience.registration_id" },
 		{ "{\"registration_id\":[\"\"]}", "BAD_AUDIENCE", "audience.registration_id" },
@@ -249,9 +252,24 @@ static void test_bad_audiences_are_refused_by_name(void **state)
 		{ "{\"registration_id\":[\"0123456789012345678901234567890123456789"
 		  "0123456789012345678901234\"]}",
 		  "BAD_AUDIENCE", "audience.registration_id" },
-		{ "{\"registration_id\":[\"r\"],\"user_id\":[\"u\"]}", "UNSUPPORTED",
-		  "audience.user_id" },
-		{ "{\"tag_and\":[\"vip\"]}", "UNSUPPORTED", "audience.tag_and" },
+		{ "{\"user_id\":[\"\"]}", "BAD_AUDIENCE", "audience.user_id" },
+		{ "{\"user_id\":\"u\"}", "BAD_AUDIENCE", "audience.user_id" },
+		{ "{\"tag\":[\"0123456789012345678901234567890123456789x\"]}", "BAD_AUDIENCE",
+		  "audience.tag" },
+		{ "{\"tag_and\":[7]}", "BAD_AUDIENCE", "audience.tag_and" },
+		{ "{\"tag_not\":[\"\"]}", "BAD_AUDIENCE", "audience.tag_not" },
+		{ "{\"sdk_version\":\"1.0\"}", "BAD_AUDIENCE", "audience.sdk_version" },
+		{ "{\"sdk_version\":{\"min\":\"x\"}}", "BAD_VALUE", "audience.sdk_version.min" },
+		{ "{\"sdk_version\":{\"max\":7}}", "BAD_VALUE", "audience.sdk_version.max" },
+		{ "{\"sdk_version\":{\"above\":\"1\"}}", "UNKNOWN_FIELD",
+		  "audience.sdk_version.above" },
+		{ "{\"sdk_version\":{\"min\":\"1.10\",\"max\":\"1.9\"}}", "BAD_AUDIENCE",
+		  "audience.sdk_version" },
+		{ "{\"percentage\":0}", "BAD_AUDIENCE", "audience.percentage" },
+		{ "{\"percentage\":101}", "BAD_AUDIENCE", "audience.percentage" },
+		{ "{\"percentage\":1.5}", "BAD_AUDIENCE", "audience.percentage" },
+		{ "{\"tag\":[\"a\"],\"percentage_seed\":\"s\"}", "CONFLICTING_FIELDS",
+		  "audience.percentage_seed" },
 		{ "{\"registration_ids\":[\"r\"]}", "UNKNOWN_FIELD", "audience.registration_ids" },
 	};
 	struct fixture *f = *state;
@@ -294,22 +312,20 @@ static void test_nothing_is_ignored(void **state)
 		{ "\"data\":1,\"sound\":1", "", "UNKNOWN_FIELD", "message.sound" },
 		{ "\"data\":1", ",\"foo\":1", "UNKNOWN_FIELD", "foo" },
 		{ "\"data\":1", ",\"options\":{\"speed\":1}", "UNKNOWN_FIELD", "options.speed" },
-		{ "\"data\":1", ",\"platform\":[\"ios\"]", "UNSUPPORTED", "platform" },
-		{ "\"data\":1,\"collapse_key\":\"k\"", "", "UNSUPPORTED", "message.collapse_key" },
+		{ "\"data\":1", ",\"platform\":\"ios\"", "BAD_AUDIENCE", "platform" },
 		{ "\"data\":1,\"collapse_key\":\"\"", "", "BAD_COLLAPSE_KEY",
 		  "message.collapse_key" },
-		{ "\"data\":1,\"priority\":\"high\"", "", "UNSUPPORTED", "message.priority" },
 		{ "\"data\":1,\"priority\":\"urgent\"", "", "BAD_VALUE", "message.priority" },
-		{ "\"data\":1", ",\"options\":{\"send_at\":1800000000}", "UNSUPPORTED",
-		  "options.send_at" },
-		{ "\"data\":1", ",\"options\":{\"pace\":{\"duration\":\"1m\"}}", "UNSUPPORTED",
-		  "options.pace" },
-		{ "\"data\":1", ",\"options\":{\"replaces\":\"x\"}", "UNSUPPORTED",
+		{ "\"data\":1", ",\"options\":{\"replaces\":\"x\"}", "BAD_VALUE",
 		  "options.replaces" },
-		{ "\"data\":1", ",\"options\":{\"receipts\":{\"events\":[]}}", "UNSUPPORTED",
-		  "options.receipts" },
-		{ "\"data\":1", ",\"options\":{\"exclude_registration_id\":[\"a\"]}", "UNSUPPORTED",
-		  "options.exclude_registration_id" },
+		{ "\"data\":1", ",\"options\":{\"receipts\":{\"event\":[]}}", "UNKNOWN_FIELD",
+		  "options.receipts.event" },
+		{ "\"data\":1", ",\"options\":{\"receipts\":{\"events\":[\"message.lost\"]}}",
+		  "BAD_VALUE", "options.receipts.events" },
+		{ "\"data\":1", ",\"options\":{\"receipts\":{\"params\":{}}}", "CONFLICTING_FIELDS",
+		  "options.receipts.params" },
+		{ "\"data\":1", ",\"options\":{\"exclude_registration_id\":[\"r1\"]}",
+		  "EMPTY_AUDIENCE", "options.exclude_registration_id" },
 		{ "\"data\":1", ",\"options\":[]", "BAD_VALUE", "options" },
 		{ "", "", "MISSING_FIELD", "message.data" },
 	};
@@ -322,8 +338,197 @@ static void test_nothing_is_ignored(void **state)
 	assert_int_equal(
 		parse_with(f, "\"data\":1,\"priority\":\"normal\",\"collapse_key\":null",
 			   ",\"platform\":[],\"options\":{\"send_at\":null,\"replaces\":null,"
-			   "\"exclude_registration_id\":[]}"),
+			   "\"pace\":null,\"receipts\":null,\"exclude_registration_id\":[]}"),
 		0);
+	assert_true(request_is_plain(&f->request));
+}
+
+/* The request with this audience and these options. */
+static int parse_audience(struct fixture *f, const char *audience, const char *rest)
+{
+	char text[2048];
+
+	snprintf(text, sizeof(text), "{\"audience\":%s,\"message\":{\"data\":1}%s}", audience,
+		 rest);
+	return parse(f, text);
+}
+
+static void test_kinds_of_audience_come_together(void **state)
+{
+	struct fixture *f = *state;
+	const Hf__Audience *audience;
+
+	assert_int_equal(parse_audience(f, "\"all\"", ""), 0);
+	assert_int_equal(f->request.kind, REQUEST_BROADCAST);
+	assert_null(f->request.audience);
+	assert_int_equal(parse_audience(f, "\"all\"", ",\"platform\":[\"ios\",\"ios\"]"), 0);
+	assert_int_equal(f->request.kind, REQUEST_BROADCAST);
+	assert_int_equal(f->request.audience->n_platform, 1);
+
+	assert_int_equal(parse_audience(f,
+					"{\"tag\":[\"b\",\"a\",\"b\"],\"tag_and\":[\"vip\"],"
+					"\"tag_not\":[\"out\"],\"sdk_version\":{\"min\":\"1.2\","
+					"\"max\":\"1.10\"},\"percentage\":5,"
+					"\"percentage_seed\":\"s\"}",
+					",\"options\":{\"exclude_registration_id\":[\"x\"]}"),
+			 0);
+	audience = f->request.audience;
+	assert_int_equal(f->request.kind, REQUEST_TAG);
+	assert_int_equal(audience->n_tag, 2);
+	assert_memory_equal(audience->tag[0].data, "a", 1);
+	assert_int_equal(audience->n_tag_and, 1);
+	assert_int_equal(audience->n_tag_not, 1);
+	assert_int_equal(audience->version_max.len, 4);
+	assert_int_equal(audience->percentage, 5);
+	assert_int_equal(audience->percentage_seed.len, 1);
+	assert_int_equal(audience->n_exclude, 1);
+
+	assert_int_equal(parse_audience(f,
+					"{\"user_id\":[\"u2\",\"u1\",\"u2\"],"
+					"\"registration_id\":[\"r\"]}",
+					""),
+			 0);
+	assert_int_equal(f->request.kind, REQUEST_LIST);
+	assert_int_equal(f->request.user_count, 2);
+	assert_int_equal(f->request.target_count, 1);
+	assert_null(f->request.audience);
+	assert_false(request_is_plain(&f->request));
+	/* Leaving somebody out is a reason to look only when users are named. */
+	assert_int_equal(parse_audience(f, "{\"registration_id\":[\"b\",\"a\",\"c\"]}",
+					",\"options\":{\"exclude_registration_id\":[\"b\"]}"),
+			 0);
+	assert_true(request_is_plain(&f->request));
+	assert_int_equal(f->request.target_count, 2);
+	assert_true(hf_bytes_equal(f->request.targets[1], HF_BYTES_LITERAL("c")));
+}
+
+static void test_times_are_unix_seconds_or_rfc_3339(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms; /* 0: now */
+	} good[] = {
+		{ "1767225601", NOW_MS + 1000 },
+		{ "1767225601.5", NOW_MS + 1500 },
+		{ "\"2026-01-01T00:00:01Z\"", NOW_MS + 1000 },
+		{ "\"2026-01-01T00:00:00.25Z\"", NOW_MS + 250 },
+		{ "\"2026-01-01T09:00:00+08:30\"", NOW_MS + 1800000 },
+		{ "\"2025-12-31T23:00:01-01:00\"", NOW_MS + 1000 },
+		{ "\"2020-01-01T00:00:00Z\"", 0 },
+		{ "0", 0 },
+	};
+	static const char *const bad[] = {
+		"\"tomorrow\"",
+		"\"2026-01-01\"",
+		"\"2026-01-01T00:00:00\"",
+		"true",
+		"-1",
+		"1e300",
+		"\"2026-01-01T00:00:00.Z\"",
+		"\"2026-01-01T00:00:00+0800\"",
+		"\"2026-01-01T00:00:00+24:00\"",
+		"\"2026-13-01T00:00:00Z\"",
+		"[]",
+	};
+	struct fixture *f = *state;
+	char rest[128];
+
+	for (size_t i = 0; i < HF_ARRAY_LEN(good); i++) {
+		snprintf(rest, sizeof(rest), ",\"options\":{\"send_at\":%s}", good[i].text);
+		assert_int_equal(parse_with(f, "\"data\":1", rest), 0);
+		assert_int_equal(f->request.send_at_ms, good[i].ms);
+	}
+	for (size_t i = 0; i < HF_ARRAY_LEN(bad); i++) {
+		snprintf(rest, sizeof(rest), ",\"options\":{\"send_at\":%s}", bad[i]);
+		assert_refused(f, parse_with(f, "\"data\":1", rest), 400, "BAD_VALUE",
+			       "options.send_at");
+	}
+	assert_int_equal(parse_with(f, "\"data\":1", ",\"options\":{\"send_at\":1769817600}"), 0);
+	assert_refused(f, parse_with(f, "\"data\":1", ",\"options\":{\"send_at\":1769817601}"), 400,
+		       "BAD_SEND_AT", "options.send_at");
+}
+
+static void test_a_pace_is_a_duration_or_a_rate(void **state)
+{
+	static const struct {
+		const char *pace, *reason, *field;
+	} bad[] = {
+		{ "5", "BAD_VALUE", "options.pace" },
+		{ "{\"speed\":5}", "UNKNOWN_FIELD", "options.pace.speed" },
+		{ "{\"duration\":\"25h\"}", "BAD_DURATION", "options.pace.duration" },
+		{ "{\"duration\":0}", "BAD_DURATION", "options.pace.duration" },
+		{ "{\"rate_per_second\":0}", "BAD_VALUE", "options.pace.rate_per_second" },
+		{ "{\"rate_per_second\":4000001}", "BAD_VALUE", "options.pace.rate_per_second" },
+		{ "{\"rate_per_second\":5,\"duration\":5}", "CONFLICTING_FIELDS", "options.pace" },
+	};
+	struct fixture *f = *state;
+	char rest[128];
+
+	assert_int_equal(parse_audience(f, "\"all\"",
+					",\"options\":{\"pace\":{\"duration\":\"15m\"}}"),
+			 0);
+	assert_int_equal(f->request.spread_ms, 900000);
+	assert_int_equal(parse_audience(f, "\"all\"",
+					",\"options\":{\"pace\":{\"rate_per_second\":500}}"),
+			 0);
+	assert_int_equal(f->request.rate_per_second, 500);
+	assert_int_equal(parse_audience(f, "{\"user_id\":[\"u\"]}",
+					",\"options\":{\"pace\":{\"rate_per_second\":500}}"),
+			 0);
+	for (size_t i = 0; i < HF_ARRAY_LEN(bad); i++) {
+		snprintf(rest, sizeof(rest), ",\"options\":{\"pace\":%s}", bad[i].pace);
+		assert_refused(f, parse_audience(f, "\"all\"", rest), 400, bad[i].reason,
+			       bad[i].field);
+	}
+}
+
+static void test_what_contradicts_itself_is_refused(void **state)
+{
+	static const struct {
+		const char *audience, *rest, *field;
+	} cases[] = {
+		{ "{\"registration_id\":[\"r\"]}",
+		  ",\"options\":{\"pace\":{\"rate_per_second\":1}}", "options.pace" },
+		{ "\"all\"", ",\"options\":{\"wait\":\"routed\"}", "options.wait" },
+		{ "{\"registration_id\":[\"r\"]}",
+		  ",\"options\":{\"wait\":\"routed\",\"send_at\":1767225700}", "options.wait" },
+		{ "{\"user_id\":[\"u\"]}",
+		  ",\"options\":{\"wait\":\"acked\",\"pace\":{\"duration\":60}}", "options.wait" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++)
+		assert_refused(f, parse_audience(f, cases[i].audience, cases[i].rest), 400,
+			       "CONFLICTING_FIELDS", cases[i].field);
+	assert_refused(f,
+		       parse(f, "{\"audience\":\"all\",\"message\":{\"data\":1,\"durable\":true}}"),
+		       400, "CONFLICTING_FIELDS", "message.durable");
+	assert_refused(f,
+		       parse_with(f, "\"data\":1,\"durable\":true",
+				  ",\"options\":{\"send_at\":1767225700}"),
+		       400, "CONFLICTING_FIELDS", "message.durable");
+	assert_refused(f,
+		       parse_with(f, "\"data\":1,\"qos\":0",
+				  ",\"options\":{\"receipts\":{\"events\":[\"message.acked\"]}}"),
+		       400, "CONFLICTING_FIELDS", "options.receipts");
+}
+
+static void test_options_of_delivery_are_taken_as_they_are(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(
+		parse_with(f, "\"data\":1,\"collapse_key\":\"score\",\"priority\":\"high\"",
+			   ",\"options\":{\"replaces\":\"0AKQRJ3EQ2W00\",\"receipts\":{\"events\":"
+			   "[\"message.acked\",\"message.expired\"],\"params\":{ \"t\" : 1.10 }}}"),
+		0);
+	assert_string_equal(f->request.collapse_key, "score");
+	assert_true(f->request.high);
+	assert_int_not_equal(f->request.replaces, 0);
+	assert_int_equal(f->request.receipts, 1u << HF__EVENT_TYPE__MESSAGE_ACKED |
+						      1u << HF__EVENT_TYPE__MESSAGE_EXPIRED);
+	assert_true(
+		hf_bytes_equal(f->request.receipt_params, HF_BYTES_LITERAL("{ \"t\" : 1.10 }")));
 }
 
 static void test_waits_are_bounded_and_make_sense(void **state)
@@ -465,6 +670,11 @@ int main(void)
 		TEST(test_bad_audiences_are_refused_by_name),
 		TEST(test_a_thousand_registrations_are_the_most),
 		TEST(test_nothing_is_ignored),
+		TEST(test_kinds_of_audience_come_together),
+		TEST(test_times_are_unix_seconds_or_rfc_3339),
+		TEST(test_a_pace_is_a_duration_or_a_rate),
+		TEST(test_what_contradicts_itself_is_refused),
+		TEST(test_options_of_delivery_are_taken_as_they_are),
 		TEST(test_waits_are_bounded_and_make_sense),
 		TEST(test_labels_and_keys_have_their_alphabets),
 		TEST(test_broken_json_is_refused),
