@@ -168,9 +168,21 @@ static bool is_one_of(const ProtobufCBinaryData *list, size_t count, struct hf_b
 	return false;
 }
 
-/* Who has no version, or none that can be compared, is outside of every range. */
-static bool is_in_range(const Hf__Audience *audience, struct hf_bytes version)
+/* Of "c/1.10" the number counts: SDKs put their name before it. */
+static struct hf_bytes number_of(struct hf_bytes version)
 {
+	for (size_t i = version.len; i > 0; i--) {
+		if (version.data[i - 1] == '/')
+			return hf_bytes_of(version.data + i, version.len - i);
+	}
+	return version;
+}
+
+/* Who has no version, or none that can be compared, is outside of every range. */
+static bool is_in_range(const Hf__Audience *audience, struct hf_bytes sdk_version)
+{
+	struct hf_bytes version = number_of(sdk_version);
+
 	if (audience->version_min.len == 0 && audience->version_max.len == 0)
 		return true;
 	return hf_version_is_valid(version) &&

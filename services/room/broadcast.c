@@ -90,8 +90,11 @@ static void maintain(struct hf_timer *timer, void *ctx)
 bool broadcast_matches(const struct room *room, const struct broadcast *broadcast,
 		       const struct session *session)
 {
-	struct hf_profile profile = session_profile(room, session);
+	struct hf_profile profile;
 
+	if (broadcast->audience == NULL)
+		return true;
+	profile = session_profile(room, session);
 	return hf_audience_matches(broadcast->audience, &profile);
 }
 

@@ -9,6 +9,7 @@
 #define COUNTINGS_MAX 16u
 #define SLICE_VISITS  2048u
 #define SLICE_NS      300000u
+#define TURN_VISITS   16u /* between two looks at the clock */
 
 struct counting {
 	struct counting *next;
@@ -64,8 +65,8 @@ void count_run(void *ctx)
 	if (counting == NULL)
 		return;
 	for (uint32_t visits = 0; visits < SLICE_VISITS && hf_clock_monotonic_ns() < end_ns;
-	     visits += SLICE_VISITS / 16)
-		look(room, counting, SLICE_VISITS / 16);
+	     visits += TURN_VISITS)
+		look(room, counting, TURN_VISITS);
 	room->countings = counting->next;
 	if (counting->pos >= hf_slab_end(&room->sessions)) {
 		reply_to(room, counting->app, counting->matched, counting->closure, counting->call);

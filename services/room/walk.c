@@ -6,6 +6,7 @@
 #define SLICE_NS    500000u
 #define SLICE_GIVES 128u /* messages of a slice: they are written at its end */
 #define TURN_VISITS 64u  /* positions of one broadcast before it is the next one's turn */
+#define TURN_LOOKS  16u  /* the same where each has an audience to be held against */
 #define TURN_GIVES  16u
 #define TICK_MS     10u
 
@@ -90,7 +91,7 @@ static struct cursor *cursor_of(struct room *room, struct broadcast *broadcast)
 /* One turn of one broadcast; how many messages went out. */
 static unsigned take_turn(struct room *room, struct broadcast *broadcast)
 {
-	unsigned left = TURN_VISITS, gives = 0;
+	unsigned left = broadcast->audience == NULL ? TURN_VISITS : TURN_LOOKS, gives = 0;
 
 	while (left > 0 && gives < TURN_GIVES && may_give(room, broadcast)) {
 		struct cursor *cursor = cursor_of(room, broadcast);

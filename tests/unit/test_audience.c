@@ -80,7 +80,9 @@ static void test_platform_version_and_exclusion(void **state)
 	audience.n_platform = 2;
 	assert_true(hf_audience_matches(&audience, &ana));
 	audience.version_min = DATA("1.9");
-	assert_false(hf_audience_matches(&audience, &ana)); /* "c/1.10" is no version */
+	assert_true(hf_audience_matches(&audience, &ana)); /* "c/1.10" */
+	versioned.sdk_version = text("c/v2");
+	assert_false(hf_audience_matches(&audience, &versioned));
 	versioned.sdk_version = text("1.10");
 	assert_true(hf_audience_matches(&audience, &versioned));
 	audience.version_max = DATA("1.10");
@@ -157,6 +159,22 @@ static void test_tags_are_packed(void **state)
 	assert_false(hf_tag_is_valid(text("12345678901234567890123456789012345678901")));
 }
 
+static void test_a_copy_means_the_same(void **state)
+{
+	ProtobufCBinaryData tags[] = { DATA("vip"), DATA("beijing") };
+	Hf__Audience audience = HF__AUDIENCE__INIT, *copy;
+
+	audience.tag_and = tags;
+	audience.n_tag_and = 2;
+	audience.percentage = 100;
+	copy = hf_audience_copy(&audience);
+	tags[0].len = 0; /* what it was made from is gone */
+	assert_int_equal(copy->n_tag_and, 2);
+	assert_int_equal(copy->percentage, 100);
+	assert_true(hf_audience_matches(copy, &ana));
+	hf__audience__free_unpacked(copy, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +185,7 @@ int main(void)
 		cmocka_unit_test(test_a_percentage_is_a_stable_share),
 		cmocka_unit_test(test_limits_name_their_field),
 		cmocka_unit_test(test_tags_are_packed),
+		cmocka_unit_test(test_a_copy_means_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
