@@ -9,14 +9,16 @@
 
 /* Names of a session, of one that has no tags without the last two:
  *
- *	registration's length | user id's | revision of the record, 4 bytes | registration | user id
+ *	registration's length | user id's | revision of the record, 2 bytes | registration | user id
  *	| tags' length, 2 bytes | tags, packed
+ *
+ * Of a revision the low half tells which of two is the newer; 0: none is known.
  */
-#define NAMES_HEADER 6u
+#define NAMES_HEADER 4u
 
 struct names {
 	struct hf_bytes registration, user_id, tags;
-	uint32_t revision;
+	uint16_t revision;
 };
 
 static size_t names_size(const struct names *names)
@@ -85,12 +87,19 @@ static int names_set(struct room *room, struct session *session, const struct na
 /* The same for a session that is counted already. */
 static int names_change(struct room *room, struct session *session, const struct names *names)
 {
-	bool had_user = session_user_id(room, session).len > 0, has_user = names->user_id.len > 0;
-	int err = names_set(room, session, names);
+	struct names old = names_of(room, session);
+	bool had_user = old.user_id.len > 0, has_user = names->user_id.len > 0;
+	uint8_t *block = pool_at(&room->pool, session->names);
 
-	if (err == 0 && had_user != has_user)
+	if (hf_bytes_equal(old.user_id, names->user_id) && hf_bytes_equal(old.tags, names->tags)) {
+		memcpy(block + 2, &names->revision, sizeof(names->revision));
+		return 0;
+	}
+	if (names_set(room, session, names) < 0)
+		return -ENOMEM;
+	if (had_user != has_user)
 		app_counts_change_user(&room->app_counts, session->app, had_user, has_user);
-	return err;
+	return 0;
 }
 
 struct hf_bytes session_registration(const struct room *room, const struct session *session)
@@ -112,8 +121,6 @@ int session_set_user_id(struct room *room, struct session *session, struct hf_by
 {
 	struct names names = names_of(room, session);
 
-	if (hf_bytes_equal(names.user_id, user_id))
-		return 0;
 	names.user_id = user_id;
 	return names_change(room, session, &names);
 }
@@ -122,8 +129,6 @@ int session_set_tags(struct room *room, struct session *session, struct hf_bytes
 {
 	struct names names = names_of(room, session);
 
-	if (hf_bytes_equal(names.tags, packed))
-		return 0;
 	names.tags = packed;
 	return names_change(room, session, &names);
 }
@@ -152,7 +157,7 @@ bool session_set_record(struct room *room, struct session *session,
 			 hf_log_quote(names.registration.data, names.registration.len));
 		return true;
 	}
-	if (record->revision < names.revision)
+	if (names.revision != 0 && (int16_t)((uint16_t)record->revision - names.revision) < 0)
 		return true;
 	if (record->barred_until_ms > hf_loop_wall_ms(room->loop)) {
 		session_end(room, session, HF_CLOSE_BANNED,
@@ -163,7 +168,7 @@ bool session_set_record(struct room *room, struct session *session,
 	}
 	names.user_id = hf_bytes_of(record->user_id.data, record->user_id.len);
 	names.tags = hf_bytes_of(packed, hf_tags_pack(record->tags, record->n_tags, packed));
-	names.revision = record->revision;
+	names.revision = (uint16_t)record->revision;
 	if (names_change(room, session, &names) == 0)
 		return true;
 	delivery_out_of_memory(room, session);

@@ -23,7 +23,7 @@ struct upstream {
 /* Frames of one session that wait for its login load. */
 struct upstream_held {
 	struct hf_table_node node;
-	hf_handle session;
+	hf_handle session, connection;
 	struct held_frame {
 		struct held_frame *next;
 		uint32_t len;
@@ -165,13 +165,15 @@ static bool hold(struct room *room, struct connection *connection, const struct 
 	struct upstream_held *held = find_held(room, session);
 	struct held_frame *frame;
 
-	if (room->partial_bytes + body.len > room->config->limits.partial_frames)
+	if (room->partial_bytes + body.len > room->config->limits.partial_frames ||
+	    (held != NULL && held->connection != connection->handle))
 		return false;
 	frame = malloc(sizeof(*frame) + body.len);
 	if (frame != NULL && held == NULL) {
 		held = calloc(1, sizeof(*held));
 		if (held != NULL) {
 			held->session = session->handle;
+			held->connection = connection->handle;
 			held->last = &held->frames;
 			hf_table_insert(&room->upstream_held, &held->node,
 					hf_hash_u64(session->handle));
@@ -191,45 +193,49 @@ static bool hold(struct room *room, struct connection *connection, const struct 
 	return true;
 }
 
-/* The frames that are held, now the caller's; NULL: none. */
+/* The frames that are held, now the caller's; NULL: none. They count on the connection that they
+ * came by no more, though it may not be the session's by now. */
 static struct held_frame *take_held(struct room *room, const struct session *session)
 {
 	struct upstream_held *held = find_held(room, session);
+	struct connection *connection;
 	struct held_frame *frames;
 
 	if (held == NULL)
 		return NULL;
-	hf_table_remove(&room->upstream_held, &held->node);
 	frames = held->frames;
+	connection = room_connection(room, held->connection);
+	for (const struct held_frame *frame = frames; frame != NULL; frame = frame->next) {
+		room->partial_bytes -= frame->len;
+		if (connection != NULL)
+			connection->upstream--;
+	}
+	hf_table_remove(&room->upstream_held, &held->node);
 	free(held);
 	return frames;
 }
 
-static struct held_frame *next_held(struct room *room, struct connection *connection,
-				    struct held_frame *frame)
+static struct held_frame *next_held(struct held_frame *frame)
 {
 	struct held_frame *next = frame->next;
 
-	room->partial_bytes -= frame->len;
-	connection->upstream--;
 	free(frame);
 	return next;
 }
 
 void upstream_session_loaded(struct room *room, struct session *session)
 {
-	struct connection *connection = room_connection(room, session->connection);
 	struct held_frame *frame = take_held(room, session);
 	hf_handle handle = session->handle;
 
-	while (frame != NULL) {
+	for (; frame != NULL; frame = next_held(frame)) {
 		struct hf_wire_upstream wire;
 
 		session = room_session(room, handle); /* gone when there is no memory for it */
 		if (session != NULL &&
 		    hf_wire_decode_upstream(hf_bytes_of(frame->body, frame->len), &wire) == 0)
-			call_coordinator(room, connection, session, &wire);
-		frame = next_held(room, connection, frame);
+			call_coordinator(room, room_connection(room, session->connection), session,
+					 &wire);
 	}
 }
 
@@ -238,7 +244,7 @@ void upstream_session_unknown(struct room *room, struct session *session)
 	struct connection *connection = room_connection(room, session->connection);
 	struct held_frame *frame = take_held(room, session);
 
-	while (frame != NULL) {
+	for (; frame != NULL; frame = next_held(frame)) {
 		struct hf_wire_upstream wire;
 
 		++*room->metrics.upstream[UPSTREAM_UNAVAILABLE];
@@ -246,19 +252,15 @@ void upstream_session_unknown(struct room *room, struct session *session)
 		    hf_wire_decode_upstream(hf_bytes_of(frame->body, frame->len), &wire) == 0)
 			send_ack(room, connection, wire.app, wire.sequence, HF_CLOSE_OVERLOADED,
 				 "not sent");
-		frame = next_held(room, connection, frame);
 	}
 }
 
 void upstream_session_gone(struct room *room, const struct session *session)
 {
-	struct connection *connection = room_connection(room, session->connection);
 	struct held_frame *frame = take_held(room, session);
 
-	while (frame != NULL) {
+	for (; frame != NULL; frame = next_held(frame))
 		++*room->metrics.upstream[UPSTREAM_GONE];
-		frame = next_held(room, connection, frame);
-	}
 }
 
 void upstream_on_frame(struct room *room, struct connection *connection, struct hf_bytes body)
