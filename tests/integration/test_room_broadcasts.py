@@ -384,3 +384,29 @@ def test_a_message_held_for_a_login_that_can_not_be_loaded_is_refused(cluster, a
     phone.login((app, "reg-1"))
     phone.send_bytes(wire.upstream(app.id, 1, "order", b"{}"))
     assert phone.expect("upstream_ack").code == 4100
+
+
+def test_a_barred_registration_gets_nothing_and_reaches_nobody(cluster, app, room):
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    assert app.send("owed", "reg-1").status == 202
+    phone.next_push()
+    saver = Rpc(cluster.saver)
+    until = int(time.time() * 1000) + 3600000
+    saver("ChangeRegistration", app=app.id, registration="reg-1", set_bar=True,
+          barred_until_ms=until, bar_reason="spam")
+    phone.reset()
+
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    phone.send_bytes(wire.upstream(app.id, 1, "order", b"{}"))
+    bye = phone.wait_closed()
+    assert (bye.code, bye.reason) == (4005, b"spam")
+    assert not phone.waiting, "neither a message nor an outcome"
+    assert cluster.coordinator.metric("holdfast_upstream_messages_total") == 0
+
+    saver("ChangeRegistration", app=app.id, registration="reg-1", set_bar=True)
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    assert phone.next_push().payload == b'"owed"'
+    saver.close()
