@@ -114,6 +114,7 @@ int hf_client_attach(struct hf_client *client, const struct hf_client_app *from)
 		return err;
 	}
 	client->apps[client->app_count++] = app;
+	client->ticket_until_ms = 0; /* who resumes says nothing new of itself */
 	return 0;
 }
 

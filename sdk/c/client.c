@@ -85,12 +85,19 @@ void client_close_transport(struct hf_client *client, bool orderly)
 	hf_buffer_clear(&client->out, BUFFER_KEEP);
 }
 
+bool client_may_resume(const struct hf_client *client, uint64_t now)
+{
+	return client->ticket_len > 0 && client->ticket_until_ms > now;
+}
+
 static bool fetch_is_due(const struct hf_client *client)
 {
 	uint64_t wall_ms = hf_clock_wall_ms(), then_ms = client->selection.fetched_wall_ms;
 
 	if (client->dispatcher_count == 0 || client->selection.moved_count > 0)
 		return false;
+	if (client_may_resume(client, hf_clock_monotonic_ms()) && !client->fetch_wanted)
+		return false; /* we know where to go */
 	return client->fetch_wanted || client->selection.fetched_count == 0 || then_ms > wall_ms ||
 	       wall_ms - then_ms > LIST_AGE_MS;
 }
@@ -108,7 +115,7 @@ void client_begin_attempt(struct hf_client *client, uint64_t now)
 void client_begin_round(struct hf_client *client, uint64_t now)
 {
 	client->tries = 0;
-	selection_begin_round(&client->selection, now);
+	selection_begin_round(&client->selection, client_may_resume(client, now), now);
 	client_next_server(client, now);
 }
 

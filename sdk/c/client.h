@@ -133,6 +133,8 @@ int client_open(struct hf_client *client, const char *host, uint16_t port, bool 
 void client_close_transport(struct hf_client *client, bool orderly);
 void client_begin_attempt(struct hf_client *client, uint64_t now); /* fetch or connect */
 void client_begin_round(struct hf_client *client, uint64_t now);   /* over the servers known */
+/* A room holds our sessions still, and we have the ticket for them. */
+bool client_may_resume(const struct hf_client *client, uint64_t now);
 void client_next_server(struct hf_client *client, uint64_t now);
 /* Bytes into client->in until the line is empty or a bound is met. `most`: what `in` may hold. 0
  * (nothing more now), or the error that ended the stream. */

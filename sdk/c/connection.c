@@ -50,7 +50,7 @@ void connection_begin(struct hf_client *client, uint64_t now)
 	};
 	uint8_t *room = connection_room(client, HF_WIRE_LOGIN_MAX);
 
-	if (client->ticket_until_ms > now)
+	if (client_may_resume(client, now))
 		login.ticket = hf_bytes_of(client->ticket, client->ticket_len);
 	for (size_t i = 0; i < client->app_count; i++) {
 		struct app *app = client->apps[i];

@@ -6,10 +6,8 @@
 #include "hf_hash.h"
 
 /* Nothing of a connection is left after this; the apps are as if it had never been. */
-static void drop_connection(struct hf_client *client, bool orderly, uint64_t now)
+static void drop_connection(struct hf_client *client, bool orderly)
 {
-	if (client->phase == PHASE_ACTIVE)
-		client->ticket_until_ms = now + (uint64_t)client->linger_s * 1000;
 	client_close_transport(client, orderly);
 	client->phase = PHASE_NONE;
 	client->attempt = NULL;
@@ -27,10 +25,16 @@ static void drop_connection(struct hf_client *client, bool orderly, uint64_t now
 	}
 }
 
-static void forget_connection(struct hf_client *client, bool orderly, uint64_t now)
+static void forget_connection(struct hf_client *client, bool orderly)
 {
-	drop_connection(client, orderly, now);
+	drop_connection(client, orderly);
 	send_fail(client, 0, -ECONNRESET);
+}
+
+/* A connection that died, and was not ended: the room lets its sessions wait for us. */
+static void keep_ticket(struct hf_client *client, uint64_t now)
+{
+	client->ticket_until_ms = now + (uint64_t)client->linger_s * 1000;
 }
 
 /* All apps were refused for good; the code of one of them, else 0. */
@@ -62,7 +66,7 @@ void ending_failed(struct hf_client *client, uint64_t now)
 	client->stats.connect_failures++;
 	if (client->attempt != NULL)
 		selection_failed(client->attempt, now);
-	forget_connection(client, false, now);
+	forget_connection(client, false);
 	client_next_server(client, now);
 }
 
@@ -71,8 +75,9 @@ void ending_lost(struct hf_client *client, uint64_t now)
 	uint64_t wait_ms;
 
 	client->stats.lost++;
+	keep_ticket(client, now);
 	client_set_reason(client, 0, hf_bytes_of(NULL, 0));
-	forget_connection(client, false, now);
+	forget_connection(client, false);
 	if (client->backoff.attempts == 0) {
 		/* A server that dies sends all its clients here at once. */
 		client->backoff.attempts = 1;
@@ -101,24 +106,27 @@ void ending_bye(struct hf_client *client, const struct hf_wire_bye *bye, uint64_
 		    (apps_are_ready(client) || apps_count(client, APP_NO_TOKEN) > 0);
 	enum hf_close_action action = hf_close_action(bye->code);
 	uint64_t wait_ms = bye->delay_ms;
+	bool silent = bye->code == HF_CLOSE_KEEPALIVE_TIMEOUT && client->phase == PHASE_ACTIVE;
 
 	client_set_reason(client, bye->code, bye->reason);
+	if (silent)
+		keep_ticket(client, now); /* the room heard nothing of us, which is a cut as well */
 	if (action == HF_CLOSE_STOP && told)
 		action = HF_CLOSE_BACKOFF;
 	if (action == HF_CLOSE_REFRESH_TOKEN) {
 		/* The code is about all apps that were not told anything of their own. */
 		apps_settle_all(client, APP_ATTACHED, bye->code, bye->reason, now);
 		apps_settle_all(client, APP_ASKED, bye->code, bye->reason, now);
-	} else if (action != HF_CLOSE_STOP) {
+	} else if (action != HF_CLOSE_STOP && !silent) {
 		client->selection.good[0] = '\0'; /* it does not want us now */
 		if (client->attempt != NULL)
 			selection_failed(client->attempt, now);
 	}
 	selection_move(&client->selection, bye->endpoints, bye->endpoint_count,
 		       client->endpoint_tls);
-	client->fetch_wanted = bye->endpoint_count == 0;
+	client->fetch_wanted = bye->endpoint_count == 0 && !silent;
 	client->fetch_reason = action == HF_CLOSE_MOVE ? "drain" : "failed";
-	forget_connection(client, true, now);
+	forget_connection(client, true);
 
 	switch (action) {
 	case HF_CLOSE_STOP:
@@ -143,7 +151,7 @@ void ending_move(struct hf_client *client, uint64_t now)
 	connection_flush_acks(client);
 	connection_say_bye(client, HF_CLOSE_NORMAL);
 	client_set_reason(client, HF_CLOSE_REBALANCED, hf_bytes_of(NULL, 0));
-	forget_connection(client, true, now);
+	forget_connection(client, true);
 	ending_wait(client, now, move_wait_ms(client));
 }
 
@@ -153,21 +161,19 @@ void ending_no_apps(struct hf_client *client, uint64_t now)
 		connection_flush_acks(client);
 		connection_say_bye(client, HF_CLOSE_NORMAL);
 	}
-	forget_connection(client, true, now);
+	forget_connection(client, true);
 	ending_wait(client, now, 0);
 }
 
 void ending_stop(struct hf_client *client, unsigned flush_ms)
 {
-	uint64_t now = hf_clock_monotonic_ms();
-
 	if (client->phase == PHASE_ACTIVE) {
 		connection_flush_acks(client);
 		connection_say_bye(client, HF_CLOSE_NORMAL);
 		client_drain(client, flush_ms);
 	}
 	client->fetch_reason = "start";
-	drop_connection(client, true, now);
+	drop_connection(client, true);
 	send_forget(client, 0);
 	client_set_reason(client, HF_CLOSE_NORMAL, hf_bytes_of(NULL, 0));
 	client->retry_ms = 0;

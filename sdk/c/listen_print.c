@@ -57,8 +57,8 @@ void print_state(const struct printer *printer, const struct hf_client_status *s
 	if (!printer->json) {
 		printf("%s", name);
 		if (status->state == HF_CLIENT_CONNECTED)
-			printf(" to %s node %s heartbeat %us", status->endpoint, status->node,
-			       status->heartbeat_s);
+			printf(" to %s node %s heartbeat %us%s", status->endpoint, status->node,
+			       status->heartbeat_s, status->resumed ? " resumed" : "");
 		if (status->retry_in_ms >= 0)
 			printf(" %" PRId64 " ms", status->retry_in_ms);
 		if (status->code != 0)

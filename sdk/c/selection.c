@@ -199,9 +199,11 @@ static void put_banned_last(struct selection *selection, uint64_t now_ms)
 	memcpy(selection->round, sorted, count * sizeof(sorted[0]));
 }
 
-void selection_begin_round(struct selection *selection, uint64_t now_ms)
+void selection_begin_round(struct selection *selection, bool home, uint64_t now_ms)
 {
 	selection->round_count = selection->round_next = 0;
+	if (home && selection->home.port != 0)
+		add(selection, &selection->home);
 	for (size_t i = 0; i < selection->moved_count; i++)
 		add(selection, &selection->moved[i]);
 	if (selection->moved_count == 0)
@@ -224,6 +226,8 @@ void selection_worked(struct selection *selection, struct endpoint *endpoint)
 	endpoint->failures = 0;
 	endpoint->banned_until_ms = 0;
 	endpoint_format(endpoint, selection->good);
+	if (endpoint != &selection->home)
+		selection->home = *endpoint;
 }
 
 void selection_failed(struct endpoint *endpoint, uint64_t now_ms)

@@ -1,8 +1,9 @@
 /* sdk/c/selection.h - which server to try next.
  *
  * The candidates, in the order in which a round tries them: where the server itself sent us, the
- * server that worked last, those a dispatcher named (at random, by weight), those of the config. A
- * candidate that failed three times in a row goes to the end for 6 to 30 minutes. */
+ * server where our sessions still wait for us (only on demand), the server that worked last, those
+ * a dispatcher named (at random, by weight), those of the config. A candidate that failed three
+ * times in a row goes to the end for 6 to 30 minutes. */
 #ifndef HOLDFAST_SELECTION_H
 #define HOLDFAST_SELECTION_H
 
@@ -11,7 +12,7 @@
 #define SELECTION_FETCHED_MAX 16
 #define SELECTION_FIXED_MAX   8
 #define SELECTION_MOVED_MAX   8
-#define SELECTION_MAX         (SELECTION_FETCHED_MAX + SELECTION_FIXED_MAX + SELECTION_MOVED_MAX)
+#define SELECTION_MAX         (1 + SELECTION_FETCHED_MAX + SELECTION_FIXED_MAX + SELECTION_MOVED_MAX)
 #define SELECTION_HOST_SIZE   254
 #define SELECTION_TEXT_SIZE   (SELECTION_HOST_SIZE + 8) /* "[host]:65535" */
 
@@ -29,6 +30,7 @@ struct selection {
 	struct endpoint moved[SELECTION_MOVED_MAX];
 	size_t fetched_count, fixed_count, moved_count;
 	char good[SELECTION_TEXT_SIZE]; /* what worked last; "" */
+	struct endpoint home;           /* the same, wherever it was named */
 	uint64_t fetched_wall_ms;       /* when the dispatcher said so; 0: never */
 	struct endpoint *round[SELECTION_MAX];
 	size_t round_count, round_next;
@@ -47,7 +49,8 @@ HF_MUST_CHECK int selection_take(struct selection *selection, struct hf_bytes te
 void selection_move(struct selection *selection, const struct hf_bytes *endpoints, size_t count,
 		    bool tls);
 
-void selection_begin_round(struct selection *selection, uint64_t now_ms);
+/* `home`: begin with the server that worked last, whoever named it. */
+void selection_begin_round(struct selection *selection, bool home, uint64_t now_ms);
 /* NULL at the end of the round. */
 struct endpoint *selection_next(struct selection *selection);
 void selection_worked(struct selection *selection, struct endpoint *endpoint);

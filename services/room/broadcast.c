@@ -315,6 +315,7 @@ static struct broadcast *broadcast_new(struct room *room, const Hf__Broadcast *w
 		broadcast_free(broadcast);
 		return NULL;
 	}
+	broadcast->frame->expires_ms = wire->expires_ms;
 	broadcast->first.active = true;
 	return broadcast;
 }

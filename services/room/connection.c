@@ -129,6 +129,32 @@ static void count_end(struct room *room, const struct connection *connection, ui
 	++*cell;
 }
 
+/* What hangs on the socket, and the socket. */
+static void release_line(struct room *room, struct connection *connection)
+{
+	input_forget(room, connection);
+	room->queued_bytes -= output_bytes(&room->pool, &connection->output);
+	output_clear(&room->pool, &connection->output);
+	ip_closed(&room->ips, connection->ip, hf_loop_now_ms(room->loop));
+	tls_free(connection->tls);
+	connection->tls = NULL;
+	close(connection->fd); /* leaves the epoll set by that */
+	connection->fd = -1;
+	--*room->metrics.connections[transport_of(connection)];
+}
+
+void connection_cut(struct room *room, struct connection *connection, uint32_t code)
+{
+	struct session *session = room_session(room, connection->first_session);
+
+	for (; session != NULL; session = room_session(room, session->next_of_connection))
+		upstream_session_gone(room, session); /* the client has given them up */
+	count_end(room, connection, code);
+	release_line(room, connection);
+	connection_set_state(room, connection, CONNECTION_CUT);
+	room->cut_count++;
+}
+
 void connection_abort(struct room *room, struct connection *connection, uint32_t code)
 {
 	if (connection->state == CONNECTION_CLOSED)
@@ -136,20 +162,22 @@ void connection_abort(struct room *room, struct connection *connection, uint32_t
 	if (connection->state < CONNECTION_CLOSING)
 		count_end(room, connection, code);
 	drop_sessions(room, connection);
-	input_forget(room, connection);
-	room->queued_bytes -= output_bytes(&room->pool, &connection->output);
-	output_clear(&room->pool, &connection->output);
+	if (connection->state == CONNECTION_CUT)
+		room->cut_count--;
+	else
+		release_line(room, connection);
 	profile_free(room, connection);
-	ip_closed(&room->ips, connection->ip, hf_loop_now_ms(room->loop));
-	tls_free(connection->tls);
-	connection->tls = NULL;
-	close(connection->fd); /* leaves the epoll set by that */
-	--*room->metrics.connections[transport_of(connection)];
 	connection_set_state(room, connection, CONNECTION_CLOSED);
 	if (!(connection->flags & CONNECTION_DIRTY)) { /* else the flush finds it */
 		connection->next = room->closed_head;
 		room->closed_head = connection->handle;
 	}
+}
+
+void connection_lost(struct room *room, struct connection *connection, uint32_t code)
+{
+	if (!linger_begin(room, connection, code))
+		connection_abort(room, connection, code);
 }
 
 void connection_close(struct room *room, struct connection *connection, uint32_t code,
@@ -205,6 +233,18 @@ static void log_close(struct room *room, const struct connection *connection,
 	HF_LOG(level, "closed", "peer=%s conn=%u code=%u name=%s reason=%s", peer,
 	       connection->handle, bye->code, hf_close_name(bye->code),
 	       hf_log_quote(bye->reason.data, bye->reason.len));
+}
+
+void connection_timed_out(struct room *room, struct connection *connection)
+{
+	const struct hf_wire_bye bye = { .code = HF_CLOSE_KEEPALIVE_TIMEOUT,
+					 .reason = HF_BYTES_LITERAL("no heartbeat") };
+
+	log_close(room, connection, &bye);
+	if (!(connection->flags & CONNECTION_BLOCKED) && queue_bye(room, connection, &bye))
+		flush_connection(room, connection);
+	if (connection->state == CONNECTION_ACTIVE)
+		connection_lost(room, connection, HF_CLOSE_KEEPALIVE_TIMEOUT);
 }
 
 void connection_peer(const struct connection *connection, char ret[HF_NET_TEXT_SIZE])
@@ -391,16 +431,16 @@ static void on_readable(struct room *room, struct connection *connection)
 		first_byte(room, connection);
 	if (connection->state == CONNECTION_TLS)
 		tls_step(room, connection);
-	if (connection->state < CONNECTION_LOGIN || connection->state == CONNECTION_CLOSED)
+	if (connection->state < CONNECTION_LOGIN || connection->state >= CONNECTION_CUT)
 		return;
 
 	n = read_some(room, connection);
 	if (n > 0)
 		on_bytes(room, connection, (size_t)n);
 	else if (n == 0)
-		connection_abort(room, connection, CONNECTION_ENDED_EOF);
+		connection_lost(room, connection, CONNECTION_ENDED_EOF);
 	else if (n != -EAGAIN && n != -EINTR)
-		connection_abort(room, connection, CONNECTION_ENDED_ERROR);
+		connection_lost(room, connection, CONNECTION_ENDED_ERROR);
 }
 
 static void on_events(evutil_socket_t fd, short what, void *ctx)
@@ -414,7 +454,7 @@ static void on_events(evutil_socket_t fd, short what, void *ctx)
 	for (int i = 0; i < count && tls_steps < TLS_STEPS_PER_TURN; i++) {
 		struct connection *connection = room_connection(room, events[i].data.u32);
 
-		if (connection == NULL || connection->state == CONNECTION_CLOSED)
+		if (connection == NULL || connection->state >= CONNECTION_CUT)
 			continue;
 		if (connection->state == CONNECTION_TLS)
 			tls_steps++;
@@ -427,7 +467,9 @@ static void on_events(evutil_socket_t fd, short what, void *ctx)
 
 int connections_open(struct room *room)
 {
-	uint32_t limit = (uint32_t)HF_MIN(room->config->limits.connections + 1024, 0xffffffull);
+	uint64_t most = room->config->limits.connections;
+	uint32_t limit = (uint32_t)HF_MIN(most + most * room->config->linger.share / 100 + 1024,
+					  (uint64_t)HF_SLAB_LIMIT_MAX);
 	int err;
 
 	hf_slab_init(&room->connections, sizeof(struct connection), limit);
@@ -436,6 +478,9 @@ int connections_open(struct room *room)
 	err = app_counts_init(&room->app_counts);
 	if (err == 0)
 		err = hf_table_init(&room->upstream_held);
+	if (err < 0)
+		return err;
+	err = ticket_key_init(&room->ticket_key);
 	if (err < 0)
 		return err;
 	err = ip_table_init(&room->ips, limit);
@@ -479,6 +524,8 @@ void connections_close(struct room *room)
 	free(room->read_buffer);
 	expiry_deinit(&room->handshakes);
 	expiry_deinit(&room->lingers);
+	expiry_deinit(&room->cuts);
+	ticket_key_deinit(&room->ticket_key);
 	ip_table_deinit(&room->ips);
 	app_counts_deinit(&room->app_counts);
 	hf_table_deinit(&room->upstream_held);

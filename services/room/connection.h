@@ -26,7 +26,8 @@ enum connection_state {
 	CONNECTION_ACTIVE,    /* LOGIN_ACK is out */
 	CONNECTION_CLOSING,   /* BYE is the last frame; output is being flushed */
 	CONNECTION_LINGERING, /* our side is shut; the client's FIN is awaited */
-	CONNECTION_CLOSED,    /* freed at the end of the turn, as a caller may still hold it */
+	CONNECTION_CUT,    /* no socket any more; its sessions wait for the client, see linger.c */
+	CONNECTION_CLOSED, /* freed at the end of the turn, as a caller may still hold it */
 };
 
 enum {
@@ -91,6 +92,12 @@ void connection_close_bye(struct room *room, struct connection *connection,
 void connection_abort(struct room *room, struct connection *connection, uint32_t code);
 #define CONNECTION_ENDED_EOF   0
 #define CONNECTION_ENDED_ERROR 1
+/* The line is dead, which is nobody's will: the sessions may linger (linger.c), else the same. */
+void connection_lost(struct room *room, struct connection *connection, uint32_t code);
+/* Nothing was heard for too long: BYE 4201 if it still gets through, and lost. */
+void connection_timed_out(struct room *room, struct connection *connection);
+/* The socket and what hung on it go, the record becomes CUT. For linger.c. */
+void connection_cut(struct room *room, struct connection *connection, uint32_t code);
 
 /* "198.51.100.7:52011", or "" when it is gone. */
 void connection_peer(const struct connection *connection, char ret[HF_NET_TEXT_SIZE]);

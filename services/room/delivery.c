@@ -47,8 +47,12 @@ static struct session *session_of(const struct page_load *load)
 
 void delivery_out_of_memory(struct room *room, const struct session *session)
 {
-	connection_close(room, room_connection(room, session->connection), HF_CLOSE_INTERNAL_ERROR,
-			 "out of memory");
+	struct connection *connection = room_connection(room, session->connection);
+
+	if (connection->state == CONNECTION_CUT)
+		connection_abort(room, connection, HF_CLOSE_INTERNAL_ERROR);
+	else
+		connection_close(room, connection, HF_CLOSE_INTERNAL_ERROR, "out of memory");
 }
 
 bool delivery_fall_behind(struct room *room, struct session *session, uint64_t after)
@@ -247,14 +251,15 @@ static bool write_loaded(struct room *room, struct session *session,
 	if (window_count(&room->pool, session->window) >= room->config->limits.unacked)
 		return stop_page(room, session, message);
 	if (!connection_has_room(room, connection, frame->len)) {
-		if (connection->state == CONNECTION_ACTIVE) {
+		if (connection->state == CONNECTION_ACTIVE)
 			connection->flags |= CONNECTION_LOAD_WAITS;
+		if (connection->state == CONNECTION_ACTIVE || connection->state == CONNECTION_CUT)
 			stop_page(room, session, message);
-		}
 		return false;
 	}
-	return delivery_write(room, connection, frame) &&
-	       delivery_remember(room, session, message->message_id);
+	if (delivery_write(room, connection, frame))
+		return delivery_remember(room, session, frame);
+	return connection->state == CONNECTION_CUT && stop_page(room, session, message);
 }
 
 /* One message of a page. False: stop here, either as the window is full, or as the session is gone.
@@ -283,6 +288,7 @@ static bool deliver_loaded(struct room *room, struct session *session,
 		delivery_out_of_memory(room, session);
 		return false;
 	}
+	frame->expires_ms = message->expires_ms;
 	written = write_loaded(room, session, message, frame);
 	frame_unref(frame);
 	if (!written)
@@ -316,6 +322,15 @@ static void deliver_page(struct room *room, hf_handle handle, const Hf__LoadRepl
 	delivery_continue(room, session);
 }
 
+/* Is this page of no use, as the client is away? An empty one is taken all the same: with it the
+ * login is complete. */
+static bool comes_too_late(const struct room *room, const struct session *session,
+			   const Hf__LoadReply *reply)
+{
+	return (reply->n_messages > 0 || reply->lost > 0) &&
+	       room_connection(room, session->connection)->state == CONNECTION_CUT;
+}
+
 /* What comes with the answer to a login load, beside messages. False: the session is gone. */
 static bool take_record(struct room *room, struct session *session, const Hf__LoadReply *reply)
 {
@@ -340,7 +355,12 @@ static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 	uint64_t after = load->after;
 	bool login = session != NULL && session->flags & SESSION_LOGIN_LOAD;
 
-	if (session == NULL || (reply != NULL && !take_record(room, session, reply))) {
+	if (session != NULL && reply != NULL && comes_too_late(room, session, reply)) {
+		/* Nobody is there to read it: the same page again, if the client comes back. */
+		session->flags &= (uint8_t)~SESSION_LOADING;
+		(void)delivery_fall_behind(room, session, after);
+		load_free(load);
+	} else if (session == NULL || (reply != NULL && !take_record(room, session, reply))) {
 		load_free(load);
 	} else if (reply == NULL) {
 		load_failed(load, session);

@@ -85,8 +85,12 @@ void drain_tick(struct room *room)
 			return;
 		}
 		connection = room_connection(room, handle);
-		if (connection->state < CONNECTION_CLOSING)
+		if (connection->state < CONNECTION_CLOSING) {
 			move(room, connection);
+		} else if (connection->state == CONNECTION_CUT) {
+			drain->moved++;
+			connection_abort(room, connection, HF_CLOSE_DRAINING);
+		}
 	}
 }
 

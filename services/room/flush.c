@@ -92,7 +92,7 @@ void flush_connection(struct room *room, struct connection *connection)
 			return;
 		}
 		if (n < 0) {
-			connection_abort(room, connection, CONNECTION_ENDED_ERROR);
+			connection_lost(room, connection, CONNECTION_ENDED_ERROR);
 			return;
 		}
 		*room->metrics.bytes_out += (uint64_t)n;

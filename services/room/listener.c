@@ -89,7 +89,7 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
 	enum ip_verdict verdict;
 	hf_handle ip;
 
-	if (room->connections.live >= room->connection_limit) {
+	if (room_client_count(room) >= room->connection_limit) {
 		refuse(listener, fd, REJECT_CONNECTIONS, HF_CLOSE_CONNECTION_LIMIT);
 		return;
 	}

@@ -9,6 +9,7 @@
 /* Kept from LOGIN to LOGIN_ACK. */
 struct login {
 	uint64_t started_us;
+	bool resumed;
 	size_t count;
 	struct login_result {
 		uint32_t app, code;
@@ -139,16 +140,23 @@ static struct frame *encode_login_ack(struct room *room, const struct connection
 {
 	const struct room_config *config = room->config;
 	uint8_t wire[HF_WIRE_CONTROL_MAX];
+	uint8_t ticket[TICKET_SIZE];
 	struct hf_wire_login_ack ack = {
 		.server_time_ms = hf_loop_wall_ms(room->loop),
 		.heartbeat_s = connection->heartbeat_s,
 		.window = (uint32_t)config->limits.unacked,
 		.frame_max = (uint32_t)config->limits.frame_max,
 		.node = hf_bytes_of_string(room->service->instance.id),
+		.resumed = login->resumed,
 		.result_count = login->count,
 	};
 	ssize_t len;
 
+	if (config->linger.time_ms >= 1000 &&
+	    ticket_make(&room->ticket_key, connection->handle, connection->opened, ticket) == 0) {
+		ack.linger_s = (uint32_t)(config->linger.time_ms / 1000);
+		ack.ticket = hf_bytes_of(ticket, sizeof(ticket));
+	}
 	for (size_t i = 0; i < login->count; i++)
 		ack.results[i] = (struct hf_wire_attach_result){
 			.app = login->results[i].app,
@@ -165,6 +173,7 @@ static void finish_if_known(struct room *room, struct connection *connection)
 	struct login *login = pool_at(&room->pool, connection->login);
 	struct session *session = room_session(room, connection->first_session);
 	struct frame *ack;
+	bool resumed;
 
 	for (; session != NULL; session = room_session(room, session->next_of_connection)) {
 		if (session->flags & SESSION_JOINING)
@@ -179,19 +188,23 @@ static void finish_if_known(struct room *room, struct connection *connection)
 
 	hf_histogram_record(room->metrics.handshake_register,
 			    hf_loop_now_us(room->loop) - login->started_us);
+	resumed = login->resumed;
+	connection->opened = (uint32_t)(hf_loop_wall_ms(room->loop) / 1000);
 	ack = encode_login_ack(room, connection, login);
 	login_forget(room, connection);
 	connection_set_state(room, connection, CONNECTION_ACTIVE);
-	connection->opened = (uint32_t)(hf_loop_wall_ms(room->loop) / 1000);
 	room->logged_in++;
-	HF_DEBUG("logged in", "conn=%u sessions=%u heartbeat_s=%u", connection->handle,
-		 connection->session_count, connection->heartbeat_s);
+	HF_DEBUG("logged in", "conn=%u sessions=%u heartbeat_s=%u resumed=%d", connection->handle,
+		 connection->session_count, connection->heartbeat_s, resumed);
 	connection_send_control(room, connection, ack);
 	session = room_session(room, connection->first_session);
 	while (session != NULL) {
 		hf_handle next = session->next_of_connection;
 
-		delivery_login(room, session);
+		if (resumed)
+			linger_resend(room, session);
+		else
+			delivery_login(room, session);
 		session = room_session(room, next); /* none, when the client had to be cut */
 	}
 }
@@ -220,6 +233,37 @@ static bool is_welcome(struct room *room, struct connection *connection,
 	return false;
 }
 
+/* With the ticket of a connection that lingers (or whose death only the client has seen), and a
+ * good token for each of its sessions, these go on as if nothing had been cut. False: this is an
+ * ordinary login. */
+static bool resume(struct room *room, struct connection *connection,
+		   const struct hf_wire_login *wire)
+{
+	struct connection *old = linger_find(room, wire);
+	struct hf_token_claims claims;
+	struct hf_bytes user_id;
+	const char *reason;
+
+	if (old == NULL)
+		return false;
+	for (size_t i = 0; i < wire->session_count; i++) {
+		const struct session *session = session_of_app(room, old, wire->sessions[i].app);
+		enum resume_result result = RESUME_DONE;
+
+		if (check(room, &wire->sessions[i], &claims, &user_id, &reason) != 0)
+			result = RESUME_REFUSED;
+		else if (user_id.len > 0 &&
+			 !hf_bytes_equal(session_user_id(room, session), user_id))
+			result = RESUME_CHANGED;
+		if (result != RESUME_DONE) {
+			++*room->metrics.resumes[result];
+			return false;
+		}
+	}
+	linger_take_over(room, connection, old);
+	return true;
+}
+
 void login_on_login(struct room *room, struct connection *connection, struct hf_bytes body)
 {
 	struct hf_wire_login wire;
@@ -245,11 +289,15 @@ void login_on_login(struct room *room, struct connection *connection, struct hf_
 	connection->heartbeat_s = heartbeat_agree(room, wire.network, wire.heartbeat_s);
 	connection_set_state(room, connection, CONNECTION_JOINING);
 	*login = (struct login){ .started_us = hf_loop_now_us(room->loop),
+				 .resumed = resume(room, connection, &wire),
 				 .count = wire.session_count };
 	for (size_t i = 0; i < wire.session_count; i++) {
 		struct login_result *result = &login->results[i];
 
 		result->app = wire.sessions[i].app;
+		result->reason = "";
+		if (login->resumed)
+			continue;
 		result->code = attach(room, connection, &wire.sessions[i], 0, &result->reason);
 		if (result->code != 0)
 			count_refusal(room, connection, result->code, result->reason);

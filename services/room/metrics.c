@@ -36,6 +36,15 @@ static const char *const upstream_names[] = {
 	[UPSTREAM_NOT_ATTACHED] = "not_attached", [UPSTREAM_IN_FLIGHT] = "in_flight",
 	[UPSTREAM_UNAVAILABLE] = "unavailable",   [UPSTREAM_GONE] = "gone",
 };
+static const char *const resume_names[] = {
+	[RESUME_DONE] = "resumed",    [RESUME_UNKNOWN] = "unknown", [RESUME_EXPIRED] = "expired",
+	[RESUME_FOREIGN] = "foreign", [RESUME_CHANGED] = "changed", [RESUME_REFUSED] = "refused",
+};
+static const char *const linger_names[] = {
+	[LINGER_BEGUN] = "begun",
+	[LINGER_OVER] = "over",
+	[LINGER_NO_PLACE] = "no_place",
+};
 static const unsigned code_bases[METRICS_CODE_CLASSES] = { 1000, 4000, 4100, 4200, 4300 };
 
 static uint64_t *labelled(struct room *room, const char *name, const char *key, const char *value,
@@ -106,6 +115,16 @@ static double read_memory(void *ctx)
 		       slab_bytes(&room->ips.entries) + (double)pool_bytes(&room->pool);
 
 	return room->connections.live == 0 ? 0 : bytes / room->connections.live;
+}
+
+static double read_lingering(void *ctx)
+{
+	return ((const struct room *)ctx)->cut_count;
+}
+
+static double read_kept(void *ctx)
+{
+	return (double)((const struct room *)ctx)->kept_bytes;
 }
 
 static double read_drain_remaining(void *ctx)
@@ -247,6 +266,28 @@ static void open_delivery(struct room *room)
 				     "stage=\"accept_to_ack\"", "", 1000);
 }
 
+static void open_linger(struct room *room)
+{
+	struct room_metrics *m = &room->metrics;
+
+	for (int i = 0; i < RESUME_RESULT_COUNT; i++)
+		m->resumes[i] = labelled(room, "holdfast_room_resumes_total", "result",
+					 resume_names[i], "LOGINs with a ticket, by outcome");
+	for (int i = 0; i < LINGER_EVENT_COUNT; i++)
+		m->lingers[i] =
+			labelled(room, "holdfast_room_lingers_total", "event", linger_names[i],
+				 "Connections that died and left their sessions waiting");
+	m->parked = plain(room, "holdfast_room_parked_total",
+			  "Pushes kept for a session whose client was cut a moment ago");
+	m->resent = plain(room, "holdfast_room_resent_total",
+			  "Messages sent again when a client resumed");
+	hf_metrics_gauge_fn(room->service->metrics, "holdfast_room_lingering_connections", NULL,
+			    "Dead connections whose sessions wait for the client", read_lingering,
+			    room);
+	hf_metrics_gauge_fn(room->service->metrics, "holdfast_room_kept_bytes", NULL,
+			    "Frames kept until their message is acked", read_kept, room);
+}
+
 void metrics_open(struct room *room)
 {
 	struct room_metrics *m = &room->metrics;
@@ -258,6 +299,7 @@ void metrics_open(struct room *room)
 	open_traffic(room);
 	open_delivery(room);
 	open_broadcasts(room);
+	open_linger(room);
 	m->updates_ok = labelled(room, updates, "result", "ok", "Calls of Register.Update");
 	m->updates_failed = labelled(room, updates, "result", "failed", "");
 	m->syncs_ok = labelled(room, syncs, "result", "ok", "Calls of Register.Sync");

@@ -44,6 +44,24 @@ enum upstream_outcome {
 	UPSTREAM_OUTCOME_COUNT
 };
 
+/* LOGINs with a ticket. All but the first are ordinary logins then. */
+enum resume_result {
+	RESUME_DONE,
+	RESUME_UNKNOWN, /* not a ticket of this process */
+	RESUME_EXPIRED, /* nothing lingers under it any more, or it was used */
+	RESUME_FOREIGN, /* another device's */
+	RESUME_CHANGED, /* other sessions, another user, platform or SDK version than before */
+	RESUME_REFUSED, /* a token is not good (any more) */
+	RESUME_RESULT_COUNT
+};
+
+enum linger_event {
+	LINGER_BEGUN,
+	LINGER_OVER,     /* the client did not come back in time */
+	LINGER_NO_PLACE, /* linger.share is used up: the sessions ended at once */
+	LINGER_EVENT_COUNT
+};
+
 #define METRICS_CODE_CLASSES 5 /* 1000, 4000, 4100, 4200, 4300: up to 16 codes each */
 
 struct room_metrics {
@@ -65,6 +83,7 @@ struct room_metrics {
 	uint64_t *loads_ok, *loads_failed, *loads_quarantined;
 	uint64_t *ack_batches_ok, *ack_batches_failed, *acks_given_up;
 	uint64_t *updates_ok, *updates_failed, *stale_sessions, *syncs_ok, *syncs_failed;
+	uint64_t *resumes[RESUME_RESULT_COUNT], *lingers[LINGER_EVENT_COUNT], *parked, *resent;
 	uint64_t *upstream[UPSTREAM_OUTCOME_COUNT], *ip_penalties;
 	struct hf_histogram *handshake_tls, *handshake_auth, *handshake_register;
 	struct hf_histogram *accept_to_write, *accept_to_ack, *loop_lag;

@@ -20,8 +20,11 @@ enum frame_kind {
 struct frame {
 	uint64_t message_id; /* of messages */
 	uint64_t collapse;   /* of app and collapse key; 0: none */
+	uint64_t expires_ms; /* of messages, wall clock; 0: never */
 	uint32_t refs, len;
-	uint8_t kind; /* enum frame_kind */
+	uint32_t kept;  /* references of windows, among `refs`; see linger.c */
+	uint8_t kind;   /* enum frame_kind */
+	bool transient; /* parked, though nobody acks or stores it */
 	uint8_t data[];
 };
 

@@ -16,12 +16,14 @@ bool delivery_write(struct room *room, struct connection *connection, struct fra
 	return false;
 }
 
-bool delivery_remember(struct room *room, struct session *session, uint64_t message_id)
+bool delivery_remember(struct room *room, struct session *session, struct frame *frame)
 {
 	struct connection *connection = room_connection(room, session->connection);
+	struct frame *kept = linger_keep(room, session, frame);
 	struct window *window;
 
-	if (window_add(&room->pool, &session->window, message_id) < 0) {
+	if (window_add(&room->pool, &session->window, frame->message_id, kept) < 0) {
+		linger_release(room, kept);
 		delivery_out_of_memory(room, session);
 		return false;
 	}
@@ -84,13 +86,16 @@ void delivery_collapse(struct room *room, struct session *session, const struct 
 {
 	struct connection *connection = room_connection(room, session->connection);
 	bool remember = session->flags & (SESSION_LOADING | SESSION_FRESH_PAGE);
+	struct frame *kept;
 	uint64_t older;
 
 	if (frame->collapse == 0)
 		return;
 	older = connection_collapse(room, connection, frame->collapse);
-	if (older != 0)
-		window_remove(&room->pool, &session->window, older, remember);
+	if (older != 0) {
+		window_remove(&room->pool, &session->window, older, remember, &kept);
+		linger_release(room, kept);
+	}
 }
 
 static Hf__PushResult give_transient(struct room *room, struct frame *frame,
@@ -101,9 +106,11 @@ static Hf__PushResult give_transient(struct room *room, struct frame *frame,
 	if (connection->state != CONNECTION_ACTIVE)
 		return drop(room, DROP_NOT_READY);
 	delivery_collapse(room, session, frame);
-	if (!connection_send(room, connection, frame))
-		return drop(room, DROP_QUEUE_FULL);
-	return HF__PUSH_RESULT__WRITTEN;
+	if (connection_send(room, connection, frame))
+		return HF__PUSH_RESULT__WRITTEN;
+	if (connection->state == CONNECTION_CUT)
+		return linger_park(room, session, false, frame);
+	return drop(room, DROP_QUEUE_FULL);
 }
 
 Hf__PushResult delivery_give(struct room *room, struct session *session, bool stored,
@@ -112,6 +119,8 @@ Hf__PushResult delivery_give(struct room *room, struct session *session, bool st
 	struct connection *connection = room_connection(room, session->connection);
 	uint64_t message_id = frame->message_id;
 
+	if (connection->state == CONNECTION_CUT)
+		return linger_park(room, session, stored, frame);
 	if (!stored)
 		return give_transient(room, frame, session);
 	if (window_has(&room->pool, session->window, message_id) ||
@@ -122,13 +131,15 @@ Hf__PushResult delivery_give(struct room *room, struct session *session, bool st
 	    window_count(&room->pool, session->window) >= room->config->limits.unacked)
 		return defer(room, session, message_id);
 	/* Who reads its backlog as fast as it can is not cut for a message that belongs to it. */
-	if (is_behind(room, session) && !connection_has_room(room, connection, frame->len))
-		return connection->state < CONNECTION_CLOSING ? defer(room, session, message_id)
-							      : HF__PUSH_RESULT__GONE;
-	if (!delivery_write(room, connection, frame) ||
-	    !delivery_remember(room, session, message_id))
-		return HF__PUSH_RESULT__GONE;
-	return HF__PUSH_RESULT__WRITTEN;
+	if (is_behind(room, session) && !connection_has_room(room, connection, frame->len) &&
+	    connection->state < CONNECTION_CLOSING)
+		return defer(room, session, message_id);
+	if (!delivery_write(room, connection, frame))
+		return connection->state == CONNECTION_CUT
+			       ? linger_park(room, session, stored, frame)
+			       : HF__PUSH_RESULT__GONE;
+	return delivery_remember(room, session, frame) ? HF__PUSH_RESULT__WRITTEN
+						       : HF__PUSH_RESULT__GONE;
 }
 
 Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct frame **frame,
@@ -152,6 +163,7 @@ Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct
 					item->delivery);
 	if (*frame == NULL)
 		return drop(room, DROP_MEMORY);
+	(*frame)->expires_ms = item->expires_ms;
 
 	result = delivery_give(room, session, item->class_ != HF__CLASS__TRANSIENT, *frame);
 	if (result == HF__PUSH_RESULT__WRITTEN) {
@@ -169,8 +181,10 @@ static bool ack_one(struct room *room, struct connection *connection, uint64_t m
 
 	for (; session != NULL; session = room_session(room, session->next_of_connection)) {
 		bool remember = session->flags & (SESSION_LOADING | SESSION_FRESH_PAGE);
+		struct frame *frame;
 
-		if (window_remove(&room->pool, &session->window, message_id, remember)) {
+		if (window_remove(&room->pool, &session->window, message_id, remember, &frame)) {
+			linger_release(room, frame);
 			acks_add(room, session, message_id);
 			return true;
 		}

@@ -134,7 +134,7 @@ static const char *room_not_ready(struct hf_service *service)
 		return "apps not read yet";
 	if (!hf_peers_known(room->registers) || !hf_peers_known(room->savers))
 		return "keeper view not complete";
-	if (room->connections.live >= room->connection_limit)
+	if (room_client_count(room) >= room->connection_limit)
 		return "connection limit reached";
 	return NULL;
 }

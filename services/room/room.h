@@ -23,6 +23,7 @@
 #include "room.pb-c.h"
 #include "saver.pb-c.h"
 #include "session.h"
+#include "ticket.h"
 
 /* A tick is the unit of the room's own coarse clock. */
 #define ROOM_TICK_MS 100u
@@ -58,6 +59,9 @@ struct room_config {
 		struct room_keepalive_config cellular, wifi;
 		uint64_t grace_ms;
 	} keepalive;
+	struct {
+		uint64_t time_ms, share, session_bytes, memory;
+	} linger;
 	uint64_t drain_rate;
 	uint64_t broadcast_tasks, broadcast_rate;
 	struct ip_limits ip_limits; /* made of limits.per_ip_* by the check */
@@ -85,6 +89,9 @@ struct room {
 	hf_handle slot_heads[HF_SLOTS]; /* session lists by slot */
 	uint64_t connection_limit;      /* limits.connections, or what descriptors allow */
 	uint64_t logged_in;
+	struct ticket_key ticket_key;
+	uint32_t cut_count;  /* connections whose sessions linger */
+	uint64_t kept_bytes; /* of frames that windows keep; see linger.c */
 
 	struct listener *listeners;
 	size_t listener_count;
@@ -102,7 +109,7 @@ struct room {
 	uint64_t partial_bytes; /* of frames not complete yet, likewise */
 	struct frame *pong;     /* one for everybody */
 
-	struct expiry handshakes, lingers;
+	struct expiry handshakes, lingers, cuts;
 	struct hf_timer tick_timer;
 	uint64_t tick_due_ms;
 	uint32_t sweep_pos;
@@ -146,6 +153,11 @@ static inline struct connection *room_connection(const struct room *room, hf_han
 static inline struct session *room_session(const struct room *room, hf_handle handle)
 {
 	return hf_slab_get(&room->sessions, handle);
+}
+/* Connections with a client at the other end, as far as we know. */
+static inline uint32_t room_client_count(const struct room *room)
+{
+	return room->connections.live - room->cut_count;
 }
 static inline bool room_is_draining(const struct room *room)
 {
@@ -215,8 +227,28 @@ Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct
 void delivery_on_ack(struct room *room, struct connection *connection, struct hf_bytes body);
 /* Queue a message. False: not taken, and the connection may be closing or gone. */
 bool delivery_write(struct room *room, struct connection *connection, struct frame *frame);
-/* Into the window. False: the session is gone. */
-bool delivery_remember(struct room *room, struct session *session, uint64_t message_id);
+/* Into the window, with the frame while there is memory for it. False: the session is gone. */
+bool delivery_remember(struct room *room, struct session *session, struct frame *frame);
+
+/* linger.c: sessions whose connection died a moment ago. */
+/* False: not now; the connection is as before. */
+HF_MUST_CHECK bool linger_begin(struct room *room, struct connection *connection, uint32_t code);
+void linger_expire(struct room *room); /* those whose time is over end */
+/* A push for a session that is cut. */
+Hf__PushResult linger_park(struct room *room, struct session *session, bool stored,
+			   struct frame *frame);
+/* The connection that this LOGIN may resume: ticket, device and sessions are its own. NULL: none;
+ * counted, if there was a ticket. */
+struct connection *linger_find(struct room *room, const struct hf_wire_login *login);
+/* The sessions of `old` hang on `connection` now; `old` is gone. */
+void linger_take_over(struct room *room, struct connection *connection, struct connection *old);
+/* LOGIN_ACK is out: what was not acked, then what was parked, then what saver has. */
+void linger_resend(struct room *room, struct session *session);
+/* A reference for the window of `session`, or NULL: no more of them. */
+HF_MUST_CHECK struct frame *linger_keep(struct room *room, const struct session *session,
+					struct frame *frame);
+void linger_release(struct room *room, struct frame *frame);    /* NULL is fine */
+void linger_forget(struct room *room, struct session *session); /* all of its window */
 
 /* acks.c: batches of acks on their way to saver. */
 HF_MUST_CHECK int acks_open(struct room *room);

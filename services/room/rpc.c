@@ -129,14 +129,14 @@ static void on_describe(Hf__Room_Service *rpc, const Hf__DescribeRequest *reques
 	copy_text(platform, profile.platform);
 	copy_text(sdk_version, profile.sdk_version);
 	reply.peer = peer;
-	reply.transport = connection->tls != NULL ? "tls" : "tcp";
+	reply.transport = connection->flags & CONNECTION_OVER_TLS ? "tls" : "tcp";
 	reply.device = (ProtobufCBinaryData){ profile.device.len,
 					      (uint8_t *)(uintptr_t)profile.device.data };
 	reply.platform = platform;
 	reply.sdk_version = sdk_version;
 	reply.network = (char *)(uintptr_t)network_name(connection->network);
 	reply.user_id = (ProtobufCBinaryData){ user_id.len, (uint8_t *)(uintptr_t)user_id.data };
-	if (connection->state == CONNECTION_ACTIVE)
+	if (connection->state == CONNECTION_ACTIVE || connection->state == CONNECTION_CUT)
 		reply.connected_ms = connection->opened * 1000ull;
 	reply.last_heard_ms = hf_loop_wall_ms(room->loop) - silent_ticks * (uint64_t)ROOM_TICK_MS;
 	reply.heartbeat_s = connection->heartbeat_s;

@@ -270,6 +270,7 @@ void session_drop(struct room *room, struct session *session)
 			  session_user_id(room, session).len > 0);
 	connection_unlink(room, session);
 	slot_unlink(room, session);
+	linger_forget(room, session);
 	window_free(&room->pool, &session->window);
 	names_free(room, session);
 	hf_slab_free(&room->sessions, session->handle);
@@ -303,6 +304,11 @@ void session_end(struct room *room, struct session *session, uint32_t code, stru
 			      session_registration(room, session).len),
 		 code);
 	session_drop(room, session);
+	if (connection->state == CONNECTION_CUT) { /* the client will hear of it when it is back */
+		if (connection->first_session == 0)
+			connection_abort(room, connection, code);
+		return;
+	}
 	if (connection->state == CONNECTION_JOINING) {
 		login_session_refused(room, connection, app, code);
 		return;

@@ -32,6 +32,7 @@ static void expire(struct room *room)
 		if (connection != NULL)
 			connection_abort(room, connection, CONNECTION_ENDED_EOF);
 	}
+	linger_expire(room);
 }
 
 /* Acked ids need no memory any more once no late push can bring them. */
@@ -83,7 +84,7 @@ static void check(struct room *room, struct connection *connection)
 		return;
 	if (silence_ms > connection->heartbeat_s * 1500ull + room->config->keepalive.grace_ms) {
 		++*room->metrics.keepalive_timeouts;
-		connection_close(room, connection, HF_CLOSE_KEEPALIVE_TIMEOUT, "no heartbeat");
+		connection_timed_out(room, connection);
 		return;
 	}
 	if (connection->flags & CONNECTION_CHECK_WINDOWS)
@@ -145,7 +146,7 @@ void sweep_apps(struct hf_apps *apps, void *ctx)
 /* The load goes to the keeper now and then, when it has changed by more than a twentieth. */
 static void announce_load(struct room *room)
 {
-	uint64_t load = (uint64_t)room->connections.live, now_ms = hf_loop_now_ms(room->loop);
+	uint64_t load = room_client_count(room), now_ms = hf_loop_now_ms(room->loop);
 	uint64_t change = load > room->announced_load ? load - room->announced_load
 						      : room->announced_load - load;
 

@@ -34,7 +34,7 @@ static void take(struct hf_bytes text)
 		check(again.port == selection.fetched[i].port &&
 		      strcmp(again.host, selection.fetched[i].host) == 0);
 	}
-	selection_begin_round(&selection, 0);
+	selection_begin_round(&selection, false, 0);
 	while (selection_next(&selection) != NULL)
 		;
 }

@@ -269,12 +269,21 @@ def test_a_reader_that_never_reads_is_cut_and_its_messages_are_kept(new_cluster)
     assert new_cluster.redis.queue_length(7, "slow") == sent
 
 
-def test_mass_connects_and_resets_leave_nothing_behind(cluster, app, watched):
+def test_mass_connects_and_resets_leave_nothing_behind(new_cluster):
+    cluster = new_cluster
+    cluster.add_app(7)
+    cluster.start(settings={"room": {"linger__time": "1s"}})
+    app = cluster.apps[7]
+    good = cluster.phone(device="good")
+    good.login((app, "good"))
     for wave in range(5):
         phones = [Phone(cluster.room_address(), device=f"d{n}") for n in range(60)]
         for n, phone in enumerate(phones):
             phone.send_bytes(wire.login(f"d{n}", [wire.session(7, f"r{n}", app.token(f"r{n}"))]))
         for n, phone in enumerate(phones):
-            phone.reset() if (n + wave) % 2 else phone.close()
+            (phone.reset, phone.close, phone.cut)[(n + wave) % 3]()
     wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 1)
     wait_until(lambda: cluster.register.metric("holdfast_register_sessions") == 1)
+    wait_until(lambda: cluster.room.metric("holdfast_room_lingering_connections") == 0)
+    app.send("unharmed?", "good")
+    assert good.next_push().payload == b'"unharmed?"'

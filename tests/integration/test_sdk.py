@@ -8,6 +8,7 @@ import pytest
 
 from harness.callback import Callback
 from harness.cluster import binary
+from harness.line import Line
 from harness.waiting import wait_until
 
 
@@ -93,6 +94,28 @@ def test_two_apps_on_one_connection(cluster, app, listen):
     app.send("seven", "reg-1")
     other.send("eight", "reg-8")
     wait_until(lambda: sorted(listener.messages()) == ["eight", "seven"])
+
+
+def test_a_cut_line_is_a_resume(cluster, app, listen):
+    """The client library behind a line that is cut while the business sends: each message once, and no new login for
+    the rest of the cluster."""
+    line = Line(cluster.room_address())
+    try:
+        listener = listen("reg-1", where=["--address", line.address])
+        listener.wait_connected()
+        updates = cluster.register.metric("holdfast_rpc_served_total", method="hf.Register.Update")
+        for cut in range(3):
+            app.send(2 * cut, "reg-1")
+            line.cut()
+            app.send(2 * cut + 1, "reg-1")
+            listener.wait_connected(cut + 2)
+        wait_until(lambda: sorted(listener.messages()) == list(range(6)), 30, lambda: listener.messages())
+        connected = [event["resumed"] for event in listener.of("state") if event["state"] == "connected"]
+        assert connected == [False, True, True, True]
+        assert cluster.register.metric("holdfast_rpc_served_total", method="hf.Register.Update") == updates
+        wait_until(lambda: cluster.redis.queue_length(app.id, "reg-1") == 0)
+    finally:
+        line.close()
 
 
 def test_it_comes_back_after_the_room_was_killed(cluster, app, listen):

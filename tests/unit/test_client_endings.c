@@ -270,6 +270,62 @@ static void test_a_cut_is_followed_by_a_login_with_the_ticket(void **state)
 	assert_true(hf_bytes_equal(login.ticket, ack.ticket));
 }
 
+/* Logs in with a ticket in LOGIN_ACK; the ticket that came in LOGIN. */
+static struct hf_bytes log_in_with_ticket(bool resumed)
+{
+	static struct hf_wire_login login;
+	struct hf_wire_login_ack ack = { .linger_s = 30,
+					 .ticket = HF_BYTES_LITERAL("ticket"),
+					 .resumed = resumed,
+					 .result_count = 1,
+					 .results = { { .app = 7 } } };
+	struct hf_wire_frame frame = server_frame(&f, &f.server, HF_WIRE_LOGIN);
+	unsigned connected = f.record.states[HF_CLIENT_CONNECTED];
+	uint8_t out[256];
+
+	assert_int_equal(hf_wire_decode_login(frame.body, &login), 0);
+	server_send_encoded(&f.server, out, hf_wire_encode_login_ack(&ack, out, sizeof(out)));
+	PUMP_UNTIL(&f, &f.server, f.record.states[HF_CLIENT_CONNECTED] > connected);
+	return login.ticket;
+}
+
+static void test_only_a_death_keeps_the_ticket(void **state)
+{
+	static const struct {
+		unsigned bye; /* 0: cut */
+		bool ticket;
+	} ends[] = { { 0, true }, { 4201, true }, { 4200, false }, { 4100, false } };
+
+	fixture_start(&f);
+	assert_int_equal(log_in_with_ticket(false).len, 0);
+	for (size_t i = 0; i < HF_ARRAY_LEN(ends); i++) {
+		struct hf_client_status status;
+
+		if (ends[i].bye == 0)
+			server_hang_up(&f.server);
+		else
+			server_bye(&f.server, ends[i].bye, 0, NULL);
+		assert_int_equal(log_in_with_ticket(ends[i].ticket).len, ends[i].ticket ? 6 : 0);
+		hf_client_status(f.client, &status);
+		assert_int_equal(status.resumed, ends[i].ticket);
+	}
+}
+
+/* The program says something new of itself: that is for an ordinary login. */
+static void test_an_app_that_was_attached_anew_does_not_resume(void **state)
+{
+	fixture_start(&f);
+	log_in_with_ticket(false);
+	server_hang_up(&f.server);
+	PUMP_UNTIL(&f, &f.server, state_now() == HF_CLIENT_WAITING);
+	assert_int_equal(hf_client_detach(f.client, 7), 0);
+	assert_int_equal(hf_client_attach(f.client, &(struct hf_client_app){ .app = 7,
+									     .registration = "r7",
+									     .token = "t7" }),
+			 0);
+	assert_int_equal(log_in_with_ticket(false).len, 0);
+}
+
 /* Waits for a question at the dispatcher and answers it. */
 static void answer_question(const char *answer)
 {
@@ -409,6 +465,8 @@ int main(void)
 		cmocka_unit_test(test_a_server_that_is_not_there_is_tried_with_back_off),
 		cmocka_unit_test(test_a_server_that_never_answers_is_given_up),
 		cmocka_unit_test(test_a_cut_is_followed_by_a_login_with_the_ticket),
+		cmocka_unit_test(test_only_a_death_keeps_the_ticket),
+		cmocka_unit_test(test_an_app_that_was_attached_anew_does_not_resume),
 		cmocka_unit_test(test_a_dispatcher_names_the_server),
 		cmocka_unit_test(test_an_answer_without_a_length_ends_with_the_stream),
 		cmocka_unit_test(test_bad_answers_of_a_dispatcher_are_refused),

@@ -44,6 +44,23 @@ static const struct hf_wire_login_ack login_ack = {
 	.result_count = 2,
 	.results = { { .app = 7 }, { .app = 8, .code = 4300, .reason = TEXT("exp") } },
 };
+static const struct hf_wire_login login_with_ticket = {
+	.version = 1,
+	.device = TEXT("phone-7"),
+	.ticket = TEXT("\1\2\3\4\5\6\7\10"),
+	.session_count = 1,
+	.sessions = { { .app = 7, .registration = TEXT("r1"), .token = TEXT("eyJ.e30.c2lnXz") } },
+};
+static const struct hf_wire_login_ack login_ack_resumed = {
+	.heartbeat_s = 270,
+	.linger_s = 30,
+	.ticket = TEXT("\21\22\23\24\25\26\27\30"),
+	.window = 32,
+	.resumed = true,
+	.node = TEXT("r1"),
+	.result_count = 1,
+	.results = { { .app = 7 } },
+};
 static const struct hf_wire_session attach = {
 	.app = 9,
 	.registration = TEXT("r1"),
@@ -103,6 +120,8 @@ static const struct example {
 } examples[] = {
 	{ "login", HF_WIRE_LOGIN, &login },
 	{ "login_ack", HF_WIRE_LOGIN_ACK, &login_ack },
+	{ "login_with_ticket", HF_WIRE_LOGIN, &login_with_ticket },
+	{ "login_ack_resumed", HF_WIRE_LOGIN_ACK, &login_ack_resumed },
 	{ "attach", HF_WIRE_ATTACH, &attach },
 	{ "attach_ack", HF_WIRE_ATTACH_ACK, &attach_ack },
 	{ "detach", HF_WIRE_DETACH, &detach },

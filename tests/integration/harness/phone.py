@@ -31,11 +31,13 @@ class Phone:
         self.data = bytearray()
         self.bye = None
         self.ended = False
+        self.spoke = False
         self.waiting = collections.deque()
 
     # sending
 
     def send_bytes(self, data):
+        self.spoke = True
         self.link.sendall(data)
 
     def login(self, *sessions, timeout=15, **options):
@@ -133,10 +135,21 @@ class Phone:
             return self.bye
 
     def close(self):
+        """End the connection in good order: with BYE. The room forgets the sessions at once."""
+        try:
+            if self.spoke and not self.ended:
+                self.link.settimeout(1)
+                self.send_bytes(wire.bye())
+        except (OSError, ValueError):
+            pass
+        self.link.close()
+
+    def cut(self):
+        """End it without a word; the room sees the end of the stream, and lets the sessions linger."""
         self.link.close()
 
     def reset(self):
-        """End the connection as a crash would: with RST."""
+        """The same as a crash would: with RST."""
         self.link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.link.close()
 

@@ -64,9 +64,10 @@ def session(app, registration, token="", user_id="", tags=()):
             + b"".join(field(5, tag) for tag in tags))
 
 
-def login(device, sessions, version=1, platform="linux", sdk_version="test/1", network=3, heartbeat_s=0):
+def login(device, sessions, version=1, platform="linux", sdk_version="test/1", network=3, heartbeat_s=0,
+          ticket=b""):
     body = (field(1, device) + field(2, platform) + field(3, sdk_version) + field(4, network)
-            + field(5, heartbeat_s) + b"".join(field(7, one) for one in sessions))
+            + field(5, heartbeat_s) + field(6, ticket) + b"".join(field(7, one) for one in sessions))
     return frame(LOGIN, b"HF" + bytes([version]) + body)
 
 

@@ -1,0 +1,468 @@
+"""A connection that dies leaves its sessions in the room for a while; a client that shows its ticket goes on as if
+nothing had been cut, and neither the register nor the saver hears of it."""
+
+import json
+import threading
+
+import pytest
+
+from harness.phone import Closed
+from harness.waiting import wait_until
+
+LONG = {"room": {"linger__time": "60s"}}
+
+
+def calls(cluster):
+    """Calls that a login makes: of the register's index, and of the saver's queues."""
+    return (cluster.register.metric("holdfast_rpc_served_total", method="hf.Register.Update")
+            + cluster.register.metric("holdfast_rpc_served_total", method="hf.Register.Sync"),
+            cluster.saver.metric("holdfast_rpc_served_total", method="hf.Saver.Load"))
+
+
+def resumes(cluster, result, room=0):
+    return cluster.processes["room"][room].metric("holdfast_room_resumes_total", result=result)
+
+
+def lingering(cluster, room=0):
+    return cluster.processes["room"][room].metric("holdfast_room_lingering_connections")
+
+
+def wait_lingering(cluster, count=1):
+    wait_until(lambda: lingering(cluster) == count, what=f"{count} connections linger")
+
+
+def wait_pushed(cluster, count, parked):
+    """So many pushes have come for sessions that linger, and so many of them were parked."""
+    wait_until(lambda: cluster.room.metric("holdfast_room_pushes_total", result="deferred") == count)
+    assert cluster.room.metric("holdfast_room_parked_total") == parked
+
+
+def online(app, registration):
+    answer = app.call("POST", "registrations/query", {"registration_ids": [registration]}, role="viewer")
+    return answer.json["registrations"][0]["online"]
+
+
+def come_back(cluster, ack, *sessions, device="device-1", room=0):
+    phone = cluster.phone(device=device, room=room)
+    return phone, phone.login(*sessions, ticket=ack.ticket)
+
+
+def numbers(pushes):
+    return [json.loads(push.payload)["n"] for push in pushes]
+
+
+def send(app, registration, *values, **options):
+    for n in values:
+        answer = app.send({"n": n}, registration, **options)
+        assert answer.status == 202, answer
+
+
+@pytest.fixture
+def lasting(new_cluster):
+    """A cluster whose sessions linger for longer than any test."""
+    new_cluster.add_app(7)
+    return new_cluster.start(settings=LONG)
+
+
+def test_what_was_not_acked_and_what_came_meanwhile_arrive_in_order_without_a_call(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    assert first.linger_s == 60 and 0 < len(first.ticket) <= 64 and not first.resumed
+    send(app, "reg-1", *range(6))
+    pushes = [phone.next_push() for _ in range(6)]
+    phone.ack(pushes[0], pushes[3])
+    wait_until(lambda: cluster.redis.queue_length(7, "reg-1") == 4)
+    before = calls(cluster)
+
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-1", *range(6, 10))
+    assert online(app, "reg-1")
+    wait_pushed(cluster, 4, parked=4)
+
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed == 1 and ack.results == [(7, 0)]
+    assert ack.ticket and ack.ticket != first.ticket
+    again = [phone.next_push() for _ in range(8)]
+    assert numbers(again) == [1, 2, 4, 5, 6, 7, 8, 9]
+    assert [push.id for push in again[:4]] == [pushes[n].id for n in (1, 2, 4, 5)]
+    send(app, "reg-1", 10)
+    again.append(phone.next_push())
+    assert numbers(again[-1:]) == [10]
+    phone.ack(*again)
+    wait_until(lambda: cluster.redis.queue_length(7, "reg-1") == 0)
+    assert calls(cluster) == before
+    assert resumes(cluster, "resumed") == 1
+    assert lingering(cluster) == 0
+    assert cluster.room.metric("holdfast_room_kept_bytes") == 0
+
+
+def test_an_end_of_stream_lingers_and_a_bye_does_not(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    phone.cut()
+    wait_lingering(cluster)
+    assert online(app, "reg-1")
+    other = cluster.phone(device="device-2")
+    other.login((app, "reg-2"))
+    other.close()
+    wait_until(lambda: not online(app, "reg-2"))
+    assert lingering(cluster) == 1
+
+
+def test_a_stream_of_pushes_through_many_cuts_is_complete(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    sent, stopping = [], threading.Event()
+
+    def stream():
+        while not stopping.is_set():
+            answer = app.send({"n": len(sent)}, "reg-1")
+            assert answer.status == 202
+            sent.append(len(sent))
+
+    phone = cluster.phone()
+    ack = phone.login((app, "reg-1"))
+    business = threading.Thread(target=stream)
+    business.start()
+    seen, cuts = {}, 0
+    before = calls(cluster)[0]
+
+    def read(count):
+        for _ in range(count):
+            push = phone.next_push(20)
+            seen.setdefault(push.id, numbers([push])[0])
+            if push.id % 3:
+                phone.ack(push)
+    try:
+        while cuts < 12:
+            read(10)
+            phone.reset() if cuts % 2 else phone.cut()
+            phone, ack = come_back(cluster, ack, (app, "reg-1"))
+            assert ack.resumed
+            cuts += 1
+    finally:
+        stopping.set()
+        business.join(20)
+    while len(seen) < len(sent):
+        read(1)
+    assert sorted(seen.values()) == sent
+    assert calls(cluster)[0] == before
+    assert resumes(cluster, "resumed") == cuts
+    phone.ack(*seen)
+    wait_until(lambda: cluster.redis.queue_length(7, "reg-1") == 0)
+
+
+def test_an_ack_of_the_former_connection_counts(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    send(app, "reg-1", 1)
+    push = phone.next_push()
+    phone.reset()
+    wait_lingering(cluster)
+    phone, _ = come_back(cluster, first, (app, "reg-1"))
+    phone.ack(push)
+    wait_until(lambda: cluster.redis.queue_length(7, "reg-1") == 0)
+
+
+def test_the_client_may_notice_first(lasting):
+    """NAT rebinding: the room believes the old connection alive when the client is back."""
+    cluster, app = lasting, lasting.apps[7]
+    old = cluster.phone()
+    first = old.login((app, "reg-1"))
+    send(app, "reg-1", 1)
+    old.next_push()
+    before = calls(cluster)
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed
+    assert numbers([phone.next_push()]) == [1]
+    assert old.wait_closed() is None  # not a word: it is the same client
+    send(app, "reg-1", 2)
+    assert numbers([phone.next_push()]) == [2]
+    assert calls(cluster) == before
+    assert cluster.room.metric("holdfast_room_connections") == 1
+
+
+def test_a_half_open_connection_lingers_when_its_heartbeat_is_missed(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"room": {"linger__time": "60s", "keepalive__grace": "0s",
+                                     "keepalive__wifi__initial": "1s", "keepalive__wifi__min": "1s"}})
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    bye = phone.wait_closed()
+    assert bye.code == 4201
+    wait_lingering(cluster)
+    send(app, "reg-1", 1)
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed
+    assert numbers([phone.next_push()]) == [1]
+
+
+def test_parked_pushes_have_a_bound_and_the_rest_is_loaded(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"room": {"linger__time": "60s", "limits__unacked": "5"}})
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    send(app, "reg-1", 0, 1)
+    for _ in range(2):
+        phone.next_push()
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-1", *range(2, 20))
+    wait_pushed(cluster, 18, parked=3)
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed
+    assert numbers(phone.pushes(20)) == list(range(20))
+    wait_until(lambda: cluster.redis.queue_length(7, "reg-1") == 0)
+
+
+@pytest.mark.parametrize("option,value", [("linger__session_bytes", "8KiB"), ("linger__memory", "8KiB")])
+def test_bytes_have_a_bound_too(new_cluster, option, value):
+    """Frames that found no place are loaded from the saver: what was not acked as well as what was parked."""
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"room": {"linger__time": "60s", option: value}})
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+
+    def send_large(numbers):
+        for n in numbers:
+            assert app.send({"n": n, "pad": "x" * 3000}, "reg-1").status == 202
+    send_large(range(4))
+    for _ in range(4):
+        phone.next_push()
+    assert 0 < cluster.room.metric("holdfast_room_kept_bytes") <= 8192
+    phone.reset()
+    wait_lingering(cluster)
+    send_large(range(4, 8))
+    wait_pushed(cluster, 4, parked=0)
+    assert cluster.room.metric("holdfast_room_kept_bytes") <= 8192
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed
+    assert sorted(numbers(phone.pushes(8))) == list(range(8))
+    assert phone.quiet()
+    wait_until(lambda: cluster.redis.queue_length(7, "reg-1") == 0)
+
+
+def test_a_message_that_expires_while_parked_is_dropped(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    wait_until(lambda: cluster.room.metric("holdfast_room_loads_total", result="ok") == 1)
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-1", 1, ttl=1)
+    send(app, "reg-1", 2)
+    wait_pushed(cluster, 2, parked=2)
+    accepted_ms = phone_clock(cluster)
+    wait_until(lambda: phone_clock(cluster) > accepted_ms + 1500, 10)
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed
+    assert numbers(phone.pushes(1)) == [2]
+    assert phone.quiet()
+    assert cluster.room.metric("holdfast_messages_dropped_total", reason="expired") == 1
+
+
+def phone_clock(cluster):
+    """The wall clock of the machine, in milliseconds, as a store knows it."""
+    seconds, microseconds = cluster.redis.call("TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def test_a_transient_push_is_parked_too(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-1", 1, qos=0)
+    wait_pushed(cluster, 1, parked=1)
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    push = phone.next_push()
+    assert ack.resumed and push.qos == 0 and numbers([push]) == [1]
+    assert cluster.room.metric("holdfast_room_kept_bytes") == 0
+
+
+def test_a_ticket_is_good_once_and_for_its_owner_alone(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings=LONG, room=2)
+    phone = cluster.phone(device="device-1")
+    first = phone.login((app, "reg-1"))
+    phone.reset()
+    wait_lingering(cluster)
+
+    # Another device, another registration, another room, a bit that is wrong: none of them gets at it.
+    thief, ack = come_back(cluster, first, (app, "reg-1"), device="device-2", room=1)
+    assert not ack.resumed and resumes(cluster, "unknown", room=1) == 1
+    thief.close()
+    phone = cluster.phone(device="device-1")
+    first = phone.login((app, "reg-1"))
+    phone.reset()
+    wait_lingering(cluster)
+    thief, ack = come_back(cluster, first, (app, "reg-9"), device="device-2")
+    assert not ack.resumed and resumes(cluster, "foreign") == 1
+    thief, ack = come_back(cluster, first, (app, "reg-8"), device="device-1")
+    assert not ack.resumed and resumes(cluster, "changed") == 1
+    forged = cluster.phone()
+    bent = bytes([first.ticket[0] ^ 1]) + first.ticket[1:]
+    assert not forged.login((app, "reg-7"), ticket=bent).resumed
+    assert not cluster.phone().login((app, "reg-6"), ticket=b"x" * 64).resumed
+    assert resumes(cluster, "unknown") == 2
+
+    # The owner does, once.
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed
+    phone.reset()
+    wait_lingering(cluster)
+    _, replayed = come_back(cluster, first, (app, "reg-1"))
+    assert not replayed.resumed and replayed.results == [(7, 0)]
+    assert resumes(cluster, "expired") == 1
+
+
+def test_a_ticket_of_the_room_before_its_restart_is_an_ordinary_login(lasting):
+    """Killed while sessions linger: all is owed by the saver, and comes with the login."""
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    send(app, "reg-1", 1)
+    phone.next_push()
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-1", 2, 3)
+    cluster.room.kill()
+    cluster.room.restart()
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert not ack.resumed and resumes(cluster, "unknown") == 1
+    assert numbers(phone.pushes(3)) == [1, 2, 3]
+
+
+def test_who_comes_too_late_logs_in_and_gets_everything(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"room": {"linger__time": "1s"}})
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    send(app, "reg-1", 1)
+    phone.next_push()
+    phone.reset()
+    wait_until(lambda: not online(app, "reg-1"))
+    assert lingering(cluster) == 0
+    assert cluster.room.metric("holdfast_room_lingers_total", event="over") == 1
+    send(app, "reg-1", 2)
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert not ack.resumed and resumes(cluster, "expired") == 1
+    assert numbers(phone.pushes(2)) == [1, 2]
+
+
+def test_an_expired_token_does_not_resume_and_does_not_spend_the_ticket(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-1", 1)
+    late = cluster.phone()
+    with pytest.raises(Closed) as closed:
+        late.login(late._session(app, "reg-1", lifetime=-3600), ticket=first.ticket)
+    assert closed.value.bye.code == 4300
+    assert resumes(cluster, "refused") == 1
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed
+    assert numbers([phone.next_push()]) == [1]
+
+
+def test_a_kick_ends_a_session_that_lingers(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    phone.reset()
+    wait_lingering(cluster)
+    answer = app.call("POST", "connections/disconnect", {"registration_id": ["reg-1"]}, role="admin")
+    assert answer.status == 200
+    wait_lingering(cluster, 0)
+    assert not online(app, "reg-1")
+    _, ack = come_back(cluster, first, (app, "reg-1"))
+    assert not ack.resumed and resumes(cluster, "expired") == 1
+
+
+def test_two_apps_resume_together_or_not_at_all(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    other = cluster.add_app(8)
+    wait_until(lambda: other.send("x", "nobody", validate_only=True).status == 200)
+    phone = cluster.phone()
+    first = phone.login((app, "reg-a"))
+    assert phone.attach(other, "reg-b").code == 0  # the ticket is good for this one too
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-a", 1)
+    send(other, "reg-b", 2)
+    phone, second = come_back(cluster, first, (other, "reg-b"), (app, "reg-a"))
+    assert second.resumed and second.results == [(8, 0), (7, 0)]
+    assert sorted(numbers(phone.pushes(2))) == [1, 2]
+    phone.reset()
+    wait_lingering(cluster)
+    phone, ack = come_back(cluster, second, (app, "reg-a"))
+    assert not ack.resumed and resumes(cluster, "changed") == 1
+    assert online(app, "reg-a") and online(other, "reg-b")
+
+
+def test_a_login_elsewhere_ends_what_lingers(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings=LONG, room=2)
+    phone = cluster.phone(room=0)
+    phone.login((app, "reg-1"))
+    send(app, "reg-1", 1)
+    phone.next_push()
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-1", 2)
+    phone = cluster.phone(room=1)
+    phone.login((app, "reg-1"))
+    assert numbers(phone.pushes(2)) == [1, 2]
+    wait_lingering(cluster, 0)
+
+
+def test_a_drain_ends_what_lingers(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    phone.reset()
+    wait_lingering(cluster)
+    cluster.room.terminate()
+    assert cluster.room.wait_exit(20) == 0
+    wait_until(lambda: cluster.register.metric("holdfast_register_sessions") == 0)
+
+
+def test_only_a_share_may_linger(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"room": {"linger__time": "60s", "limits__connections": "4"}})
+    phones = [cluster.phone(device=f"device-{n}") for n in range(4)]
+    for n, phone in enumerate(phones):
+        phone.login((app, f"reg-{n}"))
+    for phone in phones:
+        phone.reset()
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 0)
+    assert lingering(cluster) == 2
+    assert cluster.room.metric("holdfast_room_lingers_total", event="no_place") == 2
+    again = [cluster.phone(device=f"other-{n}") for n in range(4)]  # none of them takes a client's place
+    for n, phone in enumerate(again):
+        phone.login((app, f"reg-{n}"))
+
+
+def test_switched_off_there_is_no_ticket_and_nothing_lingers(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(settings={"room": {"linger__time": "0s"}})
+    phone = cluster.phone()
+    ack = phone.login((app, "reg-1"))
+    assert (ack.linger_s, ack.ticket) == (0, b"")
+    phone.reset()
+    wait_until(lambda: not online(app, "reg-1"))
+    assert cluster.room.metric("holdfast_room_kept_bytes") == 0
