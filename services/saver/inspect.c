@@ -1,6 +1,8 @@
 /* Queue, MessageState and SaverStats: looking without touching. */
 #include <stdlib.h>
 
+#include "hf_hash.h"
+#include "hf_id.h"
 #include "saver.h"
 #include "walk.h"
 
@@ -96,6 +98,16 @@ void saver_on_queue(Hf__Saver_Service *rpc, const Hf__QueueRequest *request,
 	}
 }
 
+/* The log is the same for all savers, and the asker sums up what they say: one of them speaks of
+ * it. */
+static bool owns_message(struct saver *saver, uint32_t app, uint64_t id)
+{
+	char text[HF_ID_TEXT_SIZE];
+
+	hf_id_format(id, text);
+	return saver_owns(saver, hf_slot(saver->service->salt, app, text, HF_ID_TEXT_SIZE - 1));
+}
+
 void saver_on_message_state(Hf__Saver_Service *rpc, const Hf__MessageStateRequest *request,
 			    Hf__MessageStateReply_Closure closure, void *call)
 {
@@ -114,7 +126,10 @@ void saver_on_message_state(Hf__Saver_Service *rpc, const Hf__MessageStateReques
 		reply.expires_ms = record->expires_ms;
 		reply.class_ = (Hf__Class)record->class;
 	}
-	closure(&reply, call);
+	if (record == NULL && owns_message(saver, request->app, request->message_id))
+		saver_log_message_state(saver, request->app, request->message_id, closure, call);
+	else
+		closure(&reply, call);
 }
 
 void saver_on_saver_stats(Hf__Saver_Service *rpc, const Hf__SaverStatsRequest *request,

@@ -4,6 +4,7 @@
 
 #include "delivery.h"
 #include "hf_log.h"
+#include "offer.h"
 #include "saver.h"
 
 #define PAGE_MAX  128u       /* messages read at once */
@@ -19,18 +20,24 @@ struct load {
 	bool login, first; /* first: no message of this load was looked at as a suspect yet */
 	uint64_t *ids;     /* all that is owed after `after`, sorted */
 	size_t count, next;
-	size_t page_count;
+	size_t page_count, asked; /* asked: those of the page that lie in the queue */
 	uint64_t page[PAGE_MAX];
 	uint64_t closed_until; /* in quarantine */
-	uint8_t waits;         /* for the ids, and for the record */
+	uint8_t waits;         /* for the ids, the log and the record */
+	bool record_asked;
 	enum saver_error error;
 	struct saver_name name;
-	struct saver_login record; /* of a login with a profile */
+	struct saver_login record;    /* of a login with a profile: the record that this made */
+	Hf__RegistrationRecord *read; /* of others, when the log has something: as it is */
+	struct saver_offer offer;     /* broadcasts, as if they lay in the queue */
 };
 
 static void load_free(struct load *load)
 {
+	saver_offer_deinit(&load->offer);
 	saver_login_deinit(&load->record);
+	if (load->read != NULL)
+		hf__registration_record__free_unpacked(load->read, NULL);
 	free(load->ids);
 	free(load);
 }
@@ -41,7 +48,7 @@ static void fail(struct load *load, enum saver_error error)
 	load_free(load);
 }
 
-/* `messages` borrow from the reply of Redis. */
+/* `messages` borrow from the reply of Redis, and from the offer. */
 static void answer(struct load *load, Hf__LoadedMessage **messages, size_t count, bool more)
 {
 	struct saver *saver = load->saver;
@@ -50,7 +57,8 @@ static void answer(struct load *load, Hf__LoadedMessage **messages, size_t count
 
 	reply.n_messages = count;
 	reply.messages = messages;
-	reply.more = more;
+	reply.more = more || load->offer.cut;
+	reply.log_version = load->offer.version;
 	reply.lost = load->lost;
 	reply.record = load->record.record;
 	load->closure(&reply, load->call);
@@ -91,45 +99,80 @@ static void note_unreadable(struct load *load, uint64_t id)
 			 hf_log_quote(load->name.bytes, load->name.len), (unsigned long long)id);
 }
 
-static void on_values(const redisReply *reply, enum saver_error error, void *ctx)
+/* One that may be loaded, from the queue or from the log. */
+struct found {
+	uint64_t expires_ms;
+	struct hf_bytes frame;
+	Hf__Delivery *delivery;
+	bool is_ours; /* the delivery: to be freed */
+};
+
+enum look { LOOK_GONE, LOOK_EXPIRED, LOOK_FOUND };
+
+static enum look look_in_queue(struct load *load, uint64_t id, const redisReply *element,
+			       uint64_t now, struct found *ret)
 {
-	struct load *load = ctx;
+	struct saver_value value;
+
+	if (element->type != REDIS_REPLY_STRING)
+		return LOOK_GONE; /* acked a moment ago */
+	if (!saver_value_decode(saver_reply_bytes(element), &value)) {
+		note_unreadable(load, id);
+		return LOOK_GONE;
+	}
+	if (value.expires_ms <= now)
+		return LOOK_EXPIRED;
+	*ret = (struct found){ value.expires_ms, value.frame, saver_delivery_unpack(value.delivery),
+			       true };
+	return LOOK_FOUND;
+}
+
+static enum look look_in_offer(const struct saver_candidate *candidate, uint64_t now,
+			       struct found *ret)
+{
+	const struct saver_log_entry *entry = candidate->entry;
+
+	if (candidate->frame == NULL || entry->expires_ms <= now)
+		return LOOK_GONE;
+	*ret = (struct found){ entry->expires_ms, saver_frame_bytes(candidate->frame),
+			       entry->broadcast->delivery, false };
+	return LOOK_FOUND;
+}
+
+/* `reply`: the values of those that were asked for; NULL when none was. */
+static void use_page(struct load *load, const redisReply *reply)
+{
 	struct saver *saver = load->saver;
 	Hf__LoadedMessage messages[PAGE_MAX], *pointers[PAGE_MAX];
+	Hf__Delivery *ours[PAGE_MAX];
 	uint64_t expired[PAGE_MAX], now = hf_loop_wall_ms(saver->service->loop);
-	size_t count = 0, expired_count = 0, bytes = 0, i;
+	size_t count = 0, expired_count = 0, ours_count = 0, bytes = 0, next = 0, i;
 
-	if (error == SAVER_OK &&
-	    (reply->type != REDIS_REPLY_ARRAY || reply->elements != load->page_count))
-		error = SAVER_INTERNAL;
-	if (error != SAVER_OK) {
-		fail(load, error);
-		return;
-	}
 	for (i = 0; i < load->page_count; i++) {
-		const redisReply *element = reply->element[i];
-		struct saver_value value;
+		const struct saver_candidate *candidate =
+			saver_offer_find(&load->offer, load->page[i]);
+		struct found found;
+		enum look look;
 
-		if (element->type != REDIS_REPLY_STRING)
-			continue; /* acked a moment ago */
-		if (!saver_value_decode(saver_reply_bytes(element), &value)) {
-			note_unreadable(load, load->page[i]);
-			continue;
-		}
-		if (value.expires_ms <= now) {
+		look = candidate != NULL ? look_in_offer(candidate, now, &found)
+					 : look_in_queue(load, load->page[i],
+							 reply->element[next++], now, &found);
+		if (look == LOOK_EXPIRED)
 			expired[expired_count++] = load->page[i];
+		if (look != LOOK_FOUND)
 			continue;
-		}
+		if (found.is_ours)
+			ours[ours_count++] = found.delivery;
 		if (count == load->max_count ||
-		    (count > 0 && bytes + value.frame.len > load->max_bytes))
+		    (count > 0 && bytes + found.frame.len > load->max_bytes))
 			break;
-		bytes += value.frame.len;
+		bytes += found.frame.len;
 		hf__loaded_message__init(&messages[count]);
 		messages[count].message_id = load->page[i];
-		messages[count].expires_ms = value.expires_ms;
-		messages[count].frame.data = (uint8_t *)value.frame.data;
-		messages[count].frame.len = value.frame.len;
-		messages[count].delivery = saver_delivery_unpack(value.delivery);
+		messages[count].expires_ms = found.expires_ms;
+		messages[count].frame.data = (uint8_t *)(uintptr_t)found.frame.data;
+		messages[count].frame.len = found.frame.len;
+		messages[count].delivery = found.delivery;
 		pointers[count] = &messages[count];
 		count++;
 	}
@@ -140,8 +183,21 @@ static void on_values(const redisReply *reply, enum saver_error error, void *ctx
 		read_page(load);
 	else
 		answer(load, pointers, count, i < load->page_count || load->next < load->count);
-	for (size_t n = 0; n < count; n++)
-		saver_delivery_free(messages[n].delivery);
+	for (size_t n = 0; n < ours_count; n++)
+		saver_delivery_free(ours[n]);
+}
+
+static void on_values(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct load *load = ctx;
+
+	if (error == SAVER_OK &&
+	    (reply->type != REDIS_REPLY_ARRAY || reply->elements != load->asked))
+		error = SAVER_INTERNAL;
+	if (error != SAVER_OK)
+		fail(load, error);
+	else
+		use_page(load, reply);
 }
 
 static void note_quarantined(struct load *load, uint64_t id)
@@ -166,6 +222,7 @@ static void read_page(struct load *load)
 						{ key, saver_queue_key_encode(&load->name, key) } };
 	enum saver_error error;
 
+	load->asked = 0;
 	for (load->page_count = 0; load->page_count < max && load->next < load->count;) {
 		uint64_t id = load->ids[load->next++];
 		bool fresh;
@@ -177,17 +234,23 @@ static void read_page(struct load *load)
 				note_quarantined(load, id);
 			continue;
 		}
-		saver_field_encode(id, fields[load->page_count]);
-		words[2 + load->page_count] =
-			hf_bytes_of(fields[load->page_count], SAVER_FIELD_SIZE);
 		load->page[load->page_count++] = id;
+		if (saver_offer_find(&load->offer, id) != NULL)
+			continue;
+		saver_field_encode(id, fields[load->asked]);
+		words[2 + load->asked] = hf_bytes_of(fields[load->asked], SAVER_FIELD_SIZE);
+		load->asked++;
 	}
 	if (load->page_count == 0) {
 		answer(load, NULL, 0, false);
 		return;
 	}
+	if (load->asked == 0) {
+		use_page(load, NULL);
+		return;
+	}
 	error = saver_redis_send(saver->redis, saver_node_of(saver, &load->name), SAVER_OP_LOAD,
-				 words, 2 + load->page_count, on_values, load);
+				 words, 2 + load->asked, on_values, load);
 	if (error != SAVER_OK)
 		fail(load, error);
 }
@@ -234,25 +297,112 @@ static void read_lost(struct load *load)
 		fail(load, error);
 }
 
-/* What there is to wait for has come: ids and, at a login, the record. */
+/* Broadcasts go in among what is owed, in the order of ids. */
+static enum saver_error merge_offer(struct load *load)
+{
+	const struct saver_offer *offer = &load->offer;
+	uint64_t ids[SAVER_OFFER_MAX], *all;
+
+	if (offer->count == 0)
+		return SAVER_OK;
+	all = realloc(load->ids, (load->count + offer->count) * sizeof(all[0]));
+	if (all == NULL)
+		return SAVER_INTERNAL;
+	load->ids = all;
+	for (size_t i = 0; i < offer->count; i++)
+		ids[i] = offer->candidates[i].entry->id;
+	load->count = saver_ids_merge(load->ids, load->count, ids, offer->count);
+	if (offer->cut) /* what comes later must not be loaded before the rest of the log */
+		load->count = saver_ids_find(load->ids, load->count, ids[offer->count - 1]) + 1;
+	return SAVER_OK;
+}
+
+static void on_selected(struct saver_offer *offer, enum saver_error error)
+{
+	struct load *load = HF_CONTAINER_OF(offer, struct load, offer);
+
+	if (error == SAVER_OK)
+		error = merge_offer(load);
+	if (error != SAVER_OK)
+		fail(load, error);
+	else if (load->has_lost)
+		read_lost(load);
+	else if (load->count > 0)
+		read_page(load);
+	else /* most logins find nothing: one round trip */
+		answer(load, NULL, 0, false);
+}
+
+/* What was recalled is not loaded, and leaves. */
+static void drop_recalled(struct load *load)
+{
+	struct saver *saver = load->saver;
+	const struct saver_log_app *app = load->offer.app;
+	uint64_t now = hf_loop_wall_ms(saver->service->loop), recalled[PAGE_MAX];
+	size_t kept = 0, count = 0;
+
+	if (app->recall_count == 0)
+		return;
+	for (size_t i = 0; i < load->count; i++) {
+		if (!saver_log_is_recalled(app, load->ids[i], now))
+			load->ids[kept++] = load->ids[i];
+		else if (count < PAGE_MAX) /* the rest with the next load, or the sweep */
+			recalled[count++] = load->ids[i];
+	}
+	load->count = kept;
+	if (count > 0 && saver_remove(saver, &load->name, recalled, count, SAVER_RECALLED, NULL,
+				      NULL) != SAVER_OK)
+		count = 0; /* likewise */
+}
+
+static void one_has_come(struct load *load, enum saver_error error);
+
+static void on_record_read(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct load *load = ctx;
+
+	if (error == SAVER_OK && reply->type == REDIS_REPLY_STRING)
+		load->read = saver_record_decode(saver_reply_bytes(reply));
+	one_has_come(load, error);
+}
+
+/* No login: who it is decides which broadcasts it gets all the same. */
+static void read_record(struct load *load)
+{
+	struct saver *saver = load->saver;
+	uint8_t key[SAVER_KEY_MAX];
+	struct hf_bytes words[2] = { HF_BYTES_LITERAL("GET"),
+				     { key, saver_record_key_encode(&load->name, key) } };
+	enum saver_error error;
+
+	load->record_asked = true;
+	load->waits++;
+	error = saver_redis_send(saver->redis, saver_node_of(saver, &load->name), SAVER_OP_LOAD,
+				 words, 2, on_record_read, load);
+	if (error != SAVER_OK)
+		one_has_come(load, error);
+}
+
+/* What there is to wait for has come. */
 static void load_ready(struct load *load)
 {
 	uint64_t now = hf_loop_wall_ms(load->saver->service->loop);
+	const Hf__RegistrationRecord *record =
+		load->record.record != NULL ? load->record.record : load->read;
 
 	if (load->error != SAVER_OK) {
 		fail(load, load->error);
 	} else if (load->closed_until != 0) {
 		answer_quarantined(load);
-	} else if (load->record.record != NULL &&
-		   saver_record_is_barred(load->record.record, now)) {
+	} else if (record != NULL && saver_record_is_barred(record, now)) {
 		load->login = false; /* it gets nothing: that is no load without an ack */
 		answer(load, NULL, 0, false);
-	} else if (load->has_lost) {
-		read_lost(load);
-	} else if (load->count > 0) {
-		read_page(load);
-	} else { /* most logins find nothing: one round trip */
-		answer(load, NULL, 0, false);
+	} else if (!load->record_asked && saver_offer_has_any(&load->offer)) {
+		read_record(load);
+	} else {
+		drop_recalled(load);
+		saver_offer_select(&load->offer, record, load->after, load->max_count,
+				   load->max_bytes, on_selected);
 	}
 }
 
@@ -267,6 +417,11 @@ static void one_has_come(struct load *load, enum saver_error error)
 static void on_record(struct saver_login *record, enum saver_error error)
 {
 	one_has_come(HF_CONTAINER_OF(record, struct load, record), error);
+}
+
+static void on_offer(struct saver_offer *offer, enum saver_error error)
+{
+	one_has_come(HF_CONTAINER_OF(offer, struct load, offer), error);
 }
 
 static void on_keys(const redisReply *reply, enum saver_error error, void *ctx)
@@ -289,16 +444,14 @@ static void on_keys(const redisReply *reply, enum saver_error error, void *ctx)
 		else if (field.len == 1 && field.data[0] == SAVER_LOST_FIELD[0])
 			load->has_lost = true;
 	}
-	if (load->count > 0)
-		saver_ids_sort(load->ids, load->count);
+	saver_ids_sort(load->ids, load->count);
 	one_has_come(load, error);
 }
 
-/* Both leave in one pipeline. What could not be sent is noted, and what was is waited for. */
+/* All leave in one pipeline. What could not be sent is noted, and what was is waited for. */
 static void begin(struct load *load, const Hf__LoadRequest *request)
 {
 	struct saver *saver = load->saver;
-	unsigned node = saver_node_of(saver, &load->name);
 	uint8_t key[SAVER_KEY_MAX];
 	struct hf_bytes words[2] = { HF_BYTES_LITERAL("HKEYS"),
 				     { key, saver_queue_key_encode(&load->name, key) } };
@@ -306,15 +459,22 @@ static void begin(struct load *load, const Hf__LoadRequest *request)
 
 	load->waits = 1; /* while these are sent */
 	if (load->login && request->profile != NULL) {
+		load->record_asked = true;
 		error = saver_login_begin(&load->record, saver, &load->name, request->profile,
 					  on_record);
 		load->waits += error == SAVER_OK;
 	}
 	if (error == SAVER_OK && load->closed_until == 0) {
-		error = saver_redis_send(saver->redis, node, SAVER_OP_LOAD, words, 2, on_keys,
-					 load);
+		error = saver_redis_send(saver->redis, saver_node_of(saver, &load->name),
+					 SAVER_OP_LOAD, words, 2, on_keys, load);
 		load->waits += error == SAVER_OK;
 	}
+	if (error == SAVER_OK && load->closed_until == 0) {
+		error = saver_offer_begin(&load->offer, saver, &load->name, on_offer);
+		load->waits += error == SAVER_OK;
+	}
+	if (error == SAVER_OK && !load->record_asked && load->offer.acked_asked)
+		read_record(load); /* there will be something to choose from */
 	one_has_come(load, error);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "delivery.h"
+#include "log_cache.h"
 #include "register.pb-c.h"
 #include "room.pb-c.h"
 #include "saver.h"
@@ -31,6 +32,7 @@ struct lookup {
 /* One message, while it is read and pushed. */
 struct delivery {
 	struct saver_redelivery *redelivery;
+	struct saver_log_wait wait;
 	hf_handle handle;
 	uint32_t room;
 	uint32_t session;
@@ -145,16 +147,59 @@ static void on_value(const redisReply *reply, enum saver_error error, void *ctx)
 	free(delivery);
 }
 
-/* The session is there: read the message, as by now it may be acked. */
+/* Read the message, as by now it may be acked. */
+static void read_value(struct delivery *delivery, const struct saver_owed_entry *entry)
+{
+	struct saver_redelivery *redelivery = delivery->redelivery;
+	struct saver *saver = redelivery->saver;
+	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
+	struct hf_bytes words[3] = { HF_BYTES_LITERAL("HGET"),
+				     { key, saver_queue_key_encode(&entry->name, key) },
+				     { field, sizeof(field) } };
+
+	saver_field_encode(entry->message_id, field);
+	if (saver_redis_send(saver->redis, saver_node_of(saver, &entry->name), SAVER_OP_REDELIVER,
+			     words, 3, on_value, delivery) == SAVER_OK)
+		return;
+	++*redelivery->failed;
+	try_later(redelivery, delivery->handle);
+	free(delivery);
+}
+
+static void on_log(struct saver_log_wait *wait, struct saver_log_app *app, enum saver_error error)
+{
+	struct delivery *delivery = HF_CONTAINER_OF(wait, struct delivery, wait);
+	struct saver_redelivery *redelivery = delivery->redelivery;
+	struct saver *saver = redelivery->saver;
+	struct saver_owed_entry *entry = saver_owed_get(&saver->owed, delivery->handle);
+	bool recalled;
+
+	if (error != SAVER_OK) {
+		++*redelivery->failed;
+		try_later(redelivery, delivery->handle);
+		free(delivery);
+		return;
+	}
+	recalled = entry != NULL && saver_log_is_recalled(app, entry->message_id,
+							  hf_loop_wall_ms(saver->service->loop));
+	saver_log_release(app);
+	if (entry != NULL && !recalled) {
+		read_value(delivery, entry);
+		return;
+	}
+	if (recalled && saver_remove(saver, &entry->name, &entry->message_id, 1, SAVER_RECALLED,
+				     NULL, NULL) != SAVER_OK)
+		++*redelivery->failed; /* its load, or the sweep, drops it */
+	forget(redelivery, delivery->handle);
+	free(delivery);
+}
+
+/* The session is there. Was the message recalled meanwhile? */
 static void deliver(struct saver_redelivery *redelivery, hf_handle handle,
 		    const Hf__LookupResult *result)
 {
 	struct saver *saver = redelivery->saver;
 	struct saver_owed_entry *entry = saver_owed_get(&saver->owed, handle);
-	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
-	struct hf_bytes words[3] = { HF_BYTES_LITERAL("HGET"),
-				     { key, 0 },
-				     { field, sizeof(field) } };
 	struct delivery *delivery;
 
 	if (entry == NULL) {
@@ -166,12 +211,13 @@ static void deliver(struct saver_redelivery *redelivery, hf_handle handle,
 		try_later(redelivery, handle);
 		return;
 	}
-	*delivery = (struct delivery){ redelivery, handle, result->room, result->session,
-				       result->epoch };
-	words[1].len = saver_queue_key_encode(&entry->name, key);
-	saver_field_encode(entry->message_id, field);
-	if (saver_redis_send(saver->redis, saver_node_of(saver, &entry->name), SAVER_OP_REDELIVER,
-			     words, 3, on_value, delivery) != SAVER_OK) {
+	*delivery = (struct delivery){ .redelivery = redelivery,
+				       .wait = { .done = on_log },
+				       .handle = handle,
+				       .room = result->room,
+				       .session = result->session,
+				       .epoch = result->epoch };
+	if (saver_log_ask(saver->log, entry->name.app, &delivery->wait) != SAVER_OK) {
 		++*redelivery->failed;
 		try_later(redelivery, handle);
 		free(delivery);

@@ -1,6 +1,7 @@
 /* Deleting messages from Redis, for whatever reason, and counting each by what Redis says. */
 #include <stdlib.h>
 
+#include "offer.h"
 #include "saver.h"
 
 struct removal {
@@ -11,6 +12,9 @@ struct removal {
 	enum saver_error error;
 	uint32_t removed;
 	size_t next, pending, count; /* replies come in the order of the ids */
+	/* Acks of what is in no queue: the first `missing` ids, in the end, and the last ones, that
+	 * are known to be broadcasts. */
+	size_t missing, broadcasts;
 	struct saver_name name;
 	uint64_t ids[];
 };
@@ -20,6 +24,41 @@ static void finish(struct removal *removal)
 	if (removal->cb != NULL)
 		removal->cb(removal->removed, removal->error, removal->ctx);
 	free(removal);
+}
+
+static void on_broadcasts_acked(enum saver_error error, void *ctx)
+{
+	struct removal *removal = ctx;
+
+	if (removal->error == SAVER_OK)
+		removal->error = error;
+	finish(removal);
+}
+
+/* What is acked and in no queue is perhaps a broadcast. */
+static enum saver_error ack_broadcasts(struct removal *removal)
+{
+	size_t count = removal->missing + removal->broadcasts;
+
+	memmove(removal->ids + removal->missing,
+		removal->ids + removal->count - removal->broadcasts,
+		removal->broadcasts * sizeof(removal->ids[0]));
+	return saver_broadcasts_ack(removal->saver, &removal->name, removal->ids, count,
+				    on_broadcasts_acked, removal);
+}
+
+static void all_removed(struct removal *removal)
+{
+	enum saver_error error;
+
+	if (removal->missing + removal->broadcasts > 0) {
+		error = ack_broadcasts(removal);
+		if (error == SAVER_OK)
+			return;
+		if (removal->error == SAVER_OK)
+			removal->error = error;
+	}
+	finish(removal);
 }
 
 static void on_removed(const redisReply *reply, enum saver_error error, void *ctx)
@@ -34,11 +73,27 @@ static void on_removed(const redisReply *reply, enum saver_error error, void *ct
 
 		removal->removed += was_there;
 		saver_account(removal->saver, &removal->name, id, removal->fate, was_there);
+		if (!was_there && removal->fate == SAVER_ACKED)
+			removal->ids[removal->missing++] = id;
 	} else if (removal->error == SAVER_OK) {
 		removal->error = error;
 	}
 	if (--removal->pending == 0)
-		finish(removal);
+		all_removed(removal);
+}
+
+/* Those that are known to be broadcasts go last. */
+static void take_ids(struct removal *removal, const uint64_t *ids)
+{
+	size_t first = 0;
+
+	for (size_t i = 0; i < removal->count; i++) {
+		if (removal->fate == SAVER_ACKED &&
+		    saver_broadcasts_have(removal->saver, removal->name.app, ids[i]))
+			removal->ids[removal->count - ++removal->broadcasts] = ids[i];
+		else
+			removal->ids[first++] = ids[i];
+	}
 }
 
 enum saver_error saver_remove(struct saver *saver, const struct saver_name *name,
@@ -57,10 +112,10 @@ enum saver_error saver_remove(struct saver *saver, const struct saver_name *name
 	*removal = (struct removal){
 		.saver = saver, .cb = cb, .ctx = ctx, .fate = fate, .count = count, .name = *name
 	};
-	memcpy(removal->ids, ids, count * sizeof(ids[0]));
+	take_ids(removal, ids);
 	words[1].len = saver_queue_key_encode(name, key);
-	for (size_t i = 0; i < count && error == SAVER_OK; i++) {
-		saver_field_encode(ids[i], field);
+	for (size_t i = 0; i < count - removal->broadcasts && error == SAVER_OK; i++) {
+		saver_field_encode(removal->ids[i], field);
 		error = saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_REMOVE,
 					 words, 3, on_removed, removal);
 		removal->pending += error == SAVER_OK;
@@ -70,6 +125,11 @@ enum saver_error saver_remove(struct saver *saver, const struct saver_name *name
 			removal->error = error;
 		return SAVER_OK;
 	}
-	free(removal);
-	return error == SAVER_OK ? SAVER_INTERNAL : error;
+	if (error == SAVER_OK && removal->broadcasts > 0)
+		error = ack_broadcasts(removal);
+	else if (error == SAVER_OK)
+		error = SAVER_INTERNAL;
+	if (error != SAVER_OK)
+		free(removal);
+	return error;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "hf_log.h"
+#include "log_cache.h"
 #include "redelivery.h"
 #include "refill.h"
 #include "register.pb-c.h"
@@ -103,6 +104,10 @@ static const struct hf_option saver_options[] = {
 	  NULL, 0, true },
 	{ "dead_letters.bytes", HF_OPT_SIZE, AT(dead_letters_bytes), "32MiB", 65536, 1ull << 32,
 	  "their bytes", NULL, NULL, 0, true },
+	{ "broadcasts.cache", HF_OPT_SIZE, AT(broadcasts_cache), "64MiB", 1 << 20, 1ull << 36,
+	  "memory for broadcast logs; above it frames are read again when they are needed" },
+	{ "broadcasts.apps", HF_OPT_UINT, AT(broadcasts_apps), "4096", 1, 1000000,
+	  "apps whose log is known at once" },
 	{ 0 },
 };
 
@@ -207,8 +212,11 @@ static void on_redis_connected(unsigned node, void *ctx)
 
 static void on_redis_lost(unsigned node, void *ctx)
 {
-	saver_refill_on_lost(((struct saver *)ctx)->refill, node);
-	saver_registry_doubt(ctx); /* it may come back empty */
+	struct saver *saver = ctx;
+
+	saver_refill_on_lost(saver->refill, node);
+	saver_registry_doubt(saver); /* it may come back empty */
+	saver_log_cache_on_lost(saver->log, node);
 }
 
 /* Rows may have been left out, and sweeps could not compare. */
@@ -403,6 +411,9 @@ static int saver_start(struct hf_service *service)
 		.queue = saver_on_queue,
 		.purge = saver_on_purge,
 		.saver_stats = saver_on_saver_stats,
+		.log_append = saver_on_log_append,
+		.log_change = saver_on_log_change,
+		.log_read = saver_on_log_read,
 		.put_job = saver_on_put_job,
 		.read_job = saver_on_read_job,
 		.change_job = saver_on_change_job,
@@ -441,6 +452,8 @@ static int saver_start(struct hf_service *service)
 			saver); /* before the RPC server: its hook flushes what ours made */
 	if (err == 0)
 		err = saver_registry_init(saver);
+	if (err == 0)
+		err = saver_log_cache_new(saver, &saver->log);
 	if (err == 0) {
 		saver->health = saver_health_new(saver->redis);
 		err = saver->health == NULL ? -ENOMEM : saver_refill_new(saver, &saver->refill);
@@ -508,6 +521,7 @@ static void saver_drain(struct hf_service *service)
 
 	saver_write_behind_hurry(saver->wb);
 	saver_registry_behind_hurry(saver->registry.behind);
+	saver_log_flush(saver->log);
 	saver_await_end_all(&saver->await); /* they may wait for minutes: our leaving does not */
 }
 
@@ -517,6 +531,8 @@ static bool saver_drained(struct hf_service *service)
 	struct saver *saver = service->state;
 
 	if (service->rpc != NULL && hf_rpc_server_running(service->rpc) > 0)
+		return false;
+	if (!saver_log_flush(saver->log))
 		return false;
 	return !saver_database_up(saver->database) ||
 	       (saver_write_behind_pending(saver->wb) == 0 &&
@@ -546,6 +562,7 @@ static void saver_stop(struct hf_service *service)
 	saver_write_behind_free(saver->wb);
 	saver_registry_deinit(saver);
 	saver_health_free(saver->health);
+	saver_log_cache_free(saver->log);
 	saver_database_free(saver->database);
 	saver_redis_free(saver->redis);
 	saver_spool_free(saver->spool);

@@ -44,6 +44,7 @@ struct saver_config {
 	uint64_t registry_seen_ms, registry_known, registry_rows, registry_bytes;
 	uint64_t history_messages, sweep_period_ms, await_max, claims_ttl_ms;
 	uint64_t spool_events, spool_bytes, dead_letters_max, dead_letters_bytes;
+	uint64_t broadcasts_cache, broadcasts_apps;
 };
 
 struct saver_metrics {
@@ -70,6 +71,7 @@ struct saver {
 	struct saver_sweep *sweep;
 	struct saver_redelivery *redelivery;
 	struct saver_spool *spool;
+	struct saver_log_cache *log;
 	struct saver_owed owed;
 	bool owed_missed; /* some did not fit: a sweep offers them when there is room again */
 	struct saver_quarantine quarantine;
@@ -125,6 +127,10 @@ HF_MUST_CHECK enum saver_error saver_remove(struct saver *saver, const struct sa
 HF_MUST_CHECK enum saver_error saver_purge(struct saver *saver, const struct saver_name *name,
 					   saver_removed_cb cb, void *ctx);
 
+/* MessageState of a broadcast, from its log. */
+void saver_log_message_state(struct saver *saver, uint32_t app, uint64_t id,
+			     Hf__MessageStateReply_Closure closure, void *call);
+
 /* The queue holds more than `cap`: drop the oldest, and note how many in its field "!". */
 void saver_trim(struct saver *saver, const struct saver_name *name, uint32_t cap);
 
@@ -176,5 +182,11 @@ void saver_on_lease_jobs(Hf__Saver_Service *rpc, const Hf__LeaseJobsRequest *req
 			 Hf__LeaseJobsReply_Closure closure, void *call);
 void saver_on_renew_job(Hf__Saver_Service *rpc, const Hf__RenewJobRequest *request,
 			Hf__RenewJobReply_Closure closure, void *call);
+void saver_on_log_append(Hf__Saver_Service *rpc, const Hf__LogAppendRequest *request,
+			 Hf__LogAppendReply_Closure closure, void *call);
+void saver_on_log_change(Hf__Saver_Service *rpc, const Hf__LogChangeRequest *request,
+			 Hf__LogChangeReply_Closure closure, void *call);
+void saver_on_log_read(Hf__Saver_Service *rpc, const Hf__LogReadRequest *request,
+		       Hf__LogReadReply_Closure closure, void *call);
 
 #endif

@@ -30,10 +30,15 @@ void saver_script_number(struct saver_script *script, uint64_t number)
 	saver_script_text(script, "%llu", (unsigned long long)number);
 }
 
-void saver_script_init(struct saver_script *script, const char *source, unsigned keys)
+void saver_script_init_command(struct saver_script *script, const char *command)
 {
 	script->count = script->used = 0;
-	saver_script_bytes(script, HF_BYTES_LITERAL("EVAL"));
+	saver_script_bytes(script, hf_bytes_of_string(command));
+}
+
+void saver_script_init(struct saver_script *script, const char *source, unsigned keys)
+{
+	saver_script_init_command(script, "EVAL");
 	saver_script_bytes(script, hf_bytes_of_string(source));
 	saver_script_number(script, keys);
 }

@@ -21,6 +21,8 @@ struct saver_script {
 
 /* `source` is a literal. Then come the `keys` keys, then the arguments. */
 void saver_script_init(struct saver_script *script, const char *source, unsigned keys);
+/* Or of any other command. */
+void saver_script_init_command(struct saver_script *script, const char *command);
 void saver_script_bytes(struct saver_script *script, struct hf_bytes bytes);
 void saver_script_text(struct saver_script *script, const char *fmt, ...) HF_PRINTF(2, 3);
 void saver_script_number(struct saver_script *script, uint64_t number);

@@ -7,6 +7,7 @@
 
 #include "compare.h"
 #include "hf_log.h"
+#include "log_cache.h"
 #include "saver.h"
 #include "walk.h"
 
@@ -22,8 +23,8 @@
 struct walker {
 	struct saver_walk walk;
 	struct saver_sweep *sweep;
-	size_t expired_count;
-	uint64_t expired[EXPIRED_MAX];
+	size_t expired_count, recalled_count;
+	uint64_t expired[EXPIRED_MAX], recalled[EXPIRED_MAX];
 };
 
 struct saver_sweep {
@@ -102,6 +103,7 @@ static void on_message(struct saver_walk *walk, uint64_t id, const struct saver_
 	struct saver_sweep *sweep = walker->sweep;
 	struct saver *saver = sweep->saver;
 	uint64_t now = hf_loop_wall_ms(saver->service->loop);
+	const struct saver_log_app *app;
 
 	if (value == NULL) {
 		++*saver->metrics.unreadable;
@@ -110,6 +112,13 @@ static void on_message(struct saver_walk *walk, uint64_t id, const struct saver_
 	if (value->expires_ms <= now) {
 		if (walker->expired_count < EXPIRED_MAX) /* the rest in the next pass */
 			walker->expired[walker->expired_count++] = id;
+		return;
+	}
+	/* By what is known of the log; what was recalled just now is met by the next pass. */
+	app = saver_log_known(saver->log, walk->name.app);
+	if (app != NULL && saver_log_is_recalled(app, id, now)) {
+		if (walker->recalled_count < EXPIRED_MAX)
+			walker->recalled[walker->recalled_count++] = id;
 		return;
 	}
 	sweep->seen++;
@@ -148,6 +157,10 @@ static void on_walked(struct saver_walk *walk, enum saver_error error)
 	    saver_remove(saver, &walk->name, walker->expired, walker->expired_count, SAVER_EXPIRED,
 			 NULL, NULL) != SAVER_OK)
 		sweep->failed = true;
+	if (walker->recalled_count > 0 &&
+	    saver_remove(saver, &walk->name, walker->recalled, walker->recalled_count,
+			 SAVER_RECALLED, NULL, NULL) != SAVER_OK)
+		sweep->failed = true;
 	if (error == SAVER_OK && walk->has_lost_field && walk->messages == 0)
 		remove_lost_field(saver, &walk->name);
 	next_walk(walker);
@@ -165,7 +178,8 @@ static void next_walk(struct walker *walker)
 
 	while (!sweep->failed && sweep->name_next < sweep->name_count) {
 		walker->walk.name = sweep->names[sweep->name_next++];
-		walker->expired_count = 0;
+		walker->expired_count = walker->recalled_count = 0;
+		saver_log_touch(sweep->saver->log, walker->walk.name.app);
 		if (saver_walk_start(&walker->walk) == SAVER_OK) {
 			sweep->running++;
 			return;

@@ -162,5 +162,6 @@ static int compare_ids(const void *a, const void *b)
 
 void saver_ids_sort(uint64_t *ids, size_t count)
 {
-	qsort(ids, count, sizeof(*ids), compare_ids);
+	if (count > 1)
+		qsort(ids, count, sizeof(*ids), compare_ids);
 }

@@ -1,0 +1,456 @@
+"""The broadcast log: what a login loads of it, acks, pauses and recalls, and what survives."""
+
+import threading
+import time
+
+import pytest
+
+from harness import rpc
+from harness.waiting import wait_until
+
+LOADABLE, HELD, REMOVED = range(3)
+TRANSIENT, STORED, DURABLE = range(3)
+APP = 7
+EPOCH_MS = 1704067200000
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+def new_id(sequence=0, at_ms=None):
+    return ((at_ms or now_ms()) - EPOCH_MS) << 22 | sequence
+
+
+@pytest.fixture
+def saver(new_cluster):
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    return saver
+
+
+def broadcast(number, **fields):
+    return {"message_id": number, "app": APP, "frame": f"frame {number}", "class": STORED,
+            "expires_ms": now_ms() + 600000, **fields}
+
+
+def append(saver, number, broadcasts_max=0, **fields):
+    reply = rpc.call(saver, "LogAppend", {"broadcast": broadcast(number, **fields),
+                                          "broadcasts_max": broadcasts_max})
+    return reply["version"]
+
+
+def recall(saver, number):
+    return rpc.call(saver, "LogAppend", {"app": APP, "recalled_id": number,
+                                         "recall_expires_ms": now_ms() + 600000})["version"]
+
+
+def change(saver, number, state):
+    return rpc.call(saver, "LogChange", {"app": APP, "message_id": number, "state": state})
+
+
+def spans(reply):
+    return [(span["from"], span["until"]) for span in reply["spans"]]
+
+
+def load_request(registration="reg-1", after=0, max_count=100, max_bytes=1 << 20, login=True):
+    return "Load", {"app": APP, "registration": registration, "after": after, "max_count": max_count,
+                    "max_bytes": max_bytes, "login": login}
+
+
+def load(saver, registration="reg-1", **options):
+    return rpc.call(saver, *load_request(registration, **options))
+
+
+def ids(reply):
+    return [message["message_id"] for message in reply["messages"]]
+
+
+def attach(saver, registration="reg-1", **profile):
+    """A login that tells who it is: from now on there is a record."""
+    method, request = load_request(registration)
+    return rpc.call(saver, method, {**request, "profile": {"platform": "test", **profile}})
+
+
+def store(saver, number, registration="reg-1", **fields):
+    attach(saver, registration)
+    reply = rpc.call(saver, "Store", {"frames": [f"frame {number}"], "items": [
+        {"message_id": number, "app": APP, "registration": registration, "frame": 0, "class": STORED, **fields}]})
+    assert not reply["failures"] and not reply["unregistered"]
+
+
+def ack(saver, *numbers, registration="reg-1"):
+    rpc.call(saver, "Ack", {"items": [{"app": APP, "registration": registration, "message_ids": list(numbers)}]})
+
+
+def read(saver, number):
+    return rpc.call(saver, "LogRead", {"app": APP, "message_id": number})
+
+
+def test_a_login_loads_the_log_and_the_queue_in_the_order_of_ids(saver):
+    at = now_ms()
+    numbers = [new_id(n, at) for n in range(6)]
+    for number in numbers[::2]:
+        store(saver, number)
+    assert ids(load(saver)) == numbers[::2]
+    for number in numbers[1::2]:
+        version = append(saver, number, delivery={"label": "news"})
+    reply = load(saver)
+    assert ids(reply) == numbers
+    assert [rpc.text(message["frame"]) for message in reply["messages"]] == [f"frame {n}" for n in numbers]
+    assert reply["log_version"] == version
+    assert rpc.text(reply["messages"][1]["delivery"]["label"]) == "news"
+    assert ids(load(saver, "another")) == numbers[1::2]
+
+
+def test_pages_go_through_queue_and_log_without_a_gap_or_a_repeat(saver):
+    at = now_ms()
+    numbers = [new_id(n, at) for n in range(40)]
+    for n, number in enumerate(numbers):
+        if n % 3:
+            append(saver, number, frame="x" * 1000)
+        else:
+            store(saver, number)
+    for options in ({"max_count": 1}, {"max_count": 7}, {"max_bytes": 2500}, {"max_bytes": 1}):
+        found, after, more = [], 0, True
+        while more:
+            reply = load(saver, after=after, login=False, **options)
+            assert len(reply["messages"]) <= options.get("max_count", 100)
+            found += ids(reply)
+            after, more = found[-1], reply["more"]
+        assert found == numbers, options
+
+
+def test_an_app_without_broadcasts_is_at_version_0_and_versions_only_grow(saver):
+    assert load(saver)["log_version"] == 0
+    first = append(saver, new_id(1))
+    second = append(saver, new_id(2))
+    assert 0 < first < second
+    assert load(saver)["log_version"] == second
+
+
+def test_appending_again_changes_nothing(saver):
+    number = new_id()
+    version = append(saver, number)
+    append(saver, new_id(1))
+    assert append(saver, number, frame="another") == version
+    assert rpc.text(read(saver, number)["broadcast"]["frame"]) == f"frame {number}"
+
+
+def test_a_login_after_the_append_was_answered_sees_it_at_any_saver(new_cluster):
+    """Many loads are under way all the time, so that checks and fetches overlap with each append."""
+    savers = [new_cluster.add("saver"), new_cluster.add("saver")]
+    for saver in savers:
+        saver.wait_ready()
+    ended = threading.Event()
+    wrong = []
+
+    def noise(saver, worker):
+        while not ended.is_set():
+            calls = [load_request(f"noise-{worker}-{n}", max_count=1) for n in range(50)]
+            wrong.extend(answer for answer in rpc.call_all(saver, calls) if answer[0] != "OK")
+
+    threads = [threading.Thread(target=noise, args=(saver, worker))
+               for worker, saver in enumerate(savers)]
+    for thread in threads:
+        thread.start()
+    try:
+        appended = []
+        for n in range(25):
+            number = new_id(n)
+            version = append(savers[n % 2], number)
+            appended.append(number)
+            for saver in savers:
+                answers = rpc.call_all(saver, [load_request(f"reg-{n}-{m}") for m in range(20)])
+                for status, reply in answers:
+                    assert status == "OK" and ids(reply) == sorted(appended)
+                    assert reply["log_version"] >= version
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+def test_what_is_acked_never_comes_again_also_after_everything_was_killed(new_cluster):
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    first, second = new_id(1), new_id(2)
+    append(saver, first)
+    append(saver, second)
+    assert ids(load(saver)) == [first, second]
+    ack(saver, first)
+    assert ids(load(saver)) == [second]
+    assert ids(load(saver, "another")) == [first, second]
+    saver.kill()
+    new_cluster.redis.kill()
+    new_cluster.redis.start()
+    saver.restart()
+    assert ids(load(saver)) == [second]
+
+
+def test_an_ack_of_a_broadcast_that_this_saver_never_loaded_counts(new_cluster):
+    savers = [new_cluster.add("saver"), new_cluster.add("saver")]
+    for saver in savers:
+        saver.wait_ready()
+    number = new_id()
+    append(savers[0], number)
+    ack(savers[1], number)  # its client got it from the room's walk
+    for saver in savers:
+        assert ids(load(saver)) == []
+
+
+def test_acks_are_counted_once_a_registration_and_survive_a_restart(saver):
+    number = new_id()
+    append(saver, number)
+    for registration in ("reg-1", "reg-2", "reg-1"):
+        ack(saver, number, registration=registration)
+    wait_until(lambda: read(saver, number)["acked"] == 2)
+    state = rpc.call(saver, "MessageState", {"app": APP, "message_id": number})
+    assert state["known"] and state["acked"] == 2 and state["class"] == STORED
+    saver.kill()
+    saver.restart()
+    ack(saver, number, registration="reg-2")
+    ack(saver, number, registration="reg-3")
+    wait_until(lambda: read(saver, number)["acked"] == 3)
+    state = rpc.call(saver, "MessageState", {"app": APP, "message_id": number})
+    assert state["known"] and state["acked"] == 3
+    assert saver.metric("holdfast_saver_broadcasts_acked_total") == 1
+    assert saver.metric("holdfast_messages_acked_total") == 0, "they were never stored for anybody"
+
+
+def test_two_savers_do_not_both_tell_of_one_broadcast(new_cluster):
+    savers = [new_cluster.add("saver"), new_cluster.add("saver")]
+    for saver in savers:
+        saver.wait_ready()
+    for n in range(8):
+        number = new_id(n)
+        append(savers[0], number)
+        wait_until(lambda: sum(rpc.call(saver, "MessageState", {"app": APP, "message_id": number})["known"]
+                               for saver in savers) == 1)
+
+
+def test_a_stopped_saver_leaves_no_count_behind(new_cluster):
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    number = new_id()
+    append(saver, number)
+    for n in range(50):
+        ack(saver, number, registration=f"reg-{n}")
+    saver.terminate()
+    saver.wait_exit()
+    saver.restart()
+    assert read(saver, number)["acked"] == 50
+
+
+def test_a_held_broadcast_is_not_loaded_until_it_is_loadable_again(saver):
+    number = new_id()
+    first = append(saver, number)
+    held = change(saver, number, HELD)
+    assert spans(held) == [(first, held["version"])]
+    assert ids(load(saver)) == []
+    assert spans(change(saver, number, HELD)) == spans(held), "again changes nothing"
+    resumed = change(saver, number, LOADABLE)
+    assert spans(resumed) == [(first, held["version"]), (resumed["version"], 0)]
+    assert ids(load(saver)) == [number]
+    ack(saver, number)
+    gone = change(saver, number, REMOVED)
+    assert spans(gone) == [(first, held["version"]), (resumed["version"], gone["version"])]
+    assert ids(load(saver, "another")) == []
+    assert spans(change(saver, number, LOADABLE)) == spans(gone), "what is removed stays so"
+    assert ids(load(saver, "another")) == []
+    assert not change(saver, number + 1, HELD)["known"]
+
+
+def test_a_held_broadcast_that_is_acked_does_not_come_when_it_goes_on(saver):
+    number = new_id()
+    append(saver, number)
+    change(saver, number, HELD)
+    ack(saver, number)
+    change(saver, number, LOADABLE)
+    assert ids(load(saver)) == []
+
+
+def test_a_recalled_message_is_dropped_where_it_is_loaded_and_counted(saver):
+    first, second = new_id(1), new_id(2)
+    store(saver, first)
+    store(saver, second)
+    recall(saver, first)
+    assert ids(load(saver)) == [second]
+    wait_until(lambda: saver.metric("holdfast_messages_recalled_total") == 1)
+    state = rpc.call(saver, "MessageState", {"app": APP, "message_id": first})
+    assert state["recalled"] == 1
+    ack(saver, second)
+    stored = saver.metric("holdfast_messages_stored_total")
+    assert stored == sum(saver.metric(f"holdfast_messages_{fate}_total")
+                         for fate in ("acked", "expired", "dropped", "recalled"))
+
+
+def test_a_recalled_broadcast_is_not_loaded(saver):
+    number = new_id()
+    append(saver, number)
+    assert ids(load(saver)) == [number]
+    recall(saver, number)
+    assert ids(load(saver)) == []
+
+
+def test_the_sweep_drops_what_was_recalled_of_who_never_comes(new_cluster):
+    saver = new_cluster.add("saver", sweep__period="1s")
+    saver.wait_ready()
+    number = new_id()
+    store(saver, number)
+    recall(saver, number)
+    wait_until(lambda: new_cluster.redis.queue_length(APP, "reg-1") == 0)
+    assert saver.metric("holdfast_messages_recalled_total") == 1
+
+
+def test_an_expired_broadcast_is_not_loaded_and_leaves_redis(new_cluster):
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    number, other = new_id(), new_id(1)
+    append(saver, number, expires_ms=now_ms() + 1000)
+    append(saver, other)
+    assert ids(load(saver)) == [number, other]
+    wait_until(lambda: ids(load(saver)) == [other])
+    wait_until(lambda: load(saver) and new_cluster.redis.call("HLEN", f"hf:lf:{APP}") == ["1"])
+
+
+def test_the_log_is_bounded_and_what_leaves_makes_room(saver):
+    numbers = [new_id(n) for n in range(4)]
+    for number in numbers[:3]:
+        append(saver, number, broadcasts_max=3)
+    full = rpc.call_all(saver, [("LogAppend", {"broadcast": broadcast(numbers[3]), "broadcasts_max": 3})])
+    assert full == [["OVERLOADED", "LOG_FULL"]]
+    assert append(saver, numbers[0], broadcasts_max=3), "what is there is no more than it was"
+    change(saver, numbers[0], REMOVED)
+    append(saver, numbers[3], broadcasts_max=3)
+    assert ids(load(saver)) == numbers[1:]
+
+
+def test_a_registration_without_a_record_gets_what_everybody_gets(saver):
+    numbers = [new_id(n) for n in range(5)]
+    append(saver, numbers[0], audience={"tag": ["vip"]})
+    append(saver, numbers[1], audience={"tag_not": ["vip"]})
+    append(saver, numbers[2], audience={"exclude": ["reg-1"]})
+    append(saver, numbers[3], audience={"percentage": 50, "percentage_seed": "seed"})
+    append(saver, numbers[4])
+    found = ids(load(saver))
+    assert numbers[4] in found and not set(numbers[:3]) & set(found)
+    shares = rpc.call_all(saver, [load_request(f"reg-{n}") for n in range(200)])
+    chosen = sum(numbers[3] in ids(reply) for _, reply in shares)
+    assert 60 < chosen < 140
+
+
+def test_who_a_registration_is_decides_on_every_page(saver):
+    attach(saver, "ana", tags=["vip", "beta"], sdk_version="2.1")
+    attach(saver, "bob", tags=["beta"], platform="ios", sdk_version="1.9")
+    numbers = [new_id(n) for n in range(5)]
+    append(saver, numbers[0], audience={"tag": ["vip"]})
+    append(saver, numbers[1], audience={"tag_not": ["vip"]})
+    append(saver, numbers[2], audience={"platform": ["ios"]})
+    append(saver, numbers[3], audience={"version_min": "2"})
+    append(saver, numbers[4], audience={"tag_and": ["vip", "beta"]})
+    wanted = {"ana": [numbers[0], numbers[3], numbers[4]], "bob": numbers[1:3], "unknown": []}
+    for registration, of_it in wanted.items():
+        assert ids(load(saver, registration)) == of_it
+        assert ids(load(saver, registration, login=False)) == of_it
+    assert ids(attach(saver, "ana", sdk_version="2.1")) == wanted["ana"]
+    assert ids(load(saver, "ana", after=numbers[0], max_count=1, login=False)) == [numbers[3]]
+
+
+def test_who_came_after_a_broadcast_was_sent_does_not_get_it(saver):
+    number = new_id()
+    attach(saver, "early")
+    time_over = now_ms() + 5
+    wait_until(lambda: now_ms() > time_over)
+    append(saver, number)
+    wait_until(lambda: now_ms() > time_over + 10)
+    assert ids(attach(saver, "late")) == []
+    assert ids(load(saver, "late", login=False)) == []
+    assert ids(attach(saver, "early")) == [number]
+
+
+def test_a_barred_registration_gets_no_broadcasts(saver):
+    attach(saver)
+    append(saver, new_id())
+    rpc.call(saver, "ChangeRegistration", {"app": APP, "registration": "reg-1", "set_bar": True,
+                                           "barred_until_ms": now_ms() + 60000})
+    assert ids(attach(saver)) == [] and ids(load(saver, login=False)) == []
+
+
+def test_a_client_that_loads_broadcasts_and_never_acks_is_quarantined(new_cluster):
+    saver = new_cluster.add("saver", quarantine__patience="0s", quarantine__loads="3")
+    saver.wait_ready()
+    append(saver, new_id())
+    assert [len(load(saver)["messages"]) for _ in range(3)] == [1, 1, 1]
+    assert load(saver)["quarantined"]
+    assert not load(saver, "another")["quarantined"]
+
+
+def test_an_ack_of_a_broadcast_ends_the_count_of_the_quarantine(new_cluster):
+    saver = new_cluster.add("saver", quarantine__patience="0s", quarantine__loads="3")
+    saver.wait_ready()
+    for n in range(6):
+        number = new_id(n)
+        append(saver, number)
+        assert ids(load(saver)) == [number]
+        ack(saver, number)
+
+
+def test_what_a_registration_has_acked_is_forgotten_with_the_broadcasts(new_cluster):
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    numbers = [new_id(n) for n in range(80)]
+    for number in numbers:
+        append(saver, number)
+    ack(saver, *numbers)
+    assert new_cluster.redis.call("SCARD", f"hf:a:{APP}:reg-1") == ["80"], "all are live"
+    for number in numbers[1:]:
+        change(saver, number, REMOVED)
+    assert ids(load(saver)) == []
+    wait_until(lambda: new_cluster.redis.call("SCARD", f"hf:a:{APP}:reg-1") == ["1"])
+    assert 0 < int(new_cluster.redis.call("PTTL", f"hf:a:{APP}:reg-1")[0]) < 900000
+
+
+def test_more_than_the_cache_takes_is_loaded_all_the_same(new_cluster):
+    saver = new_cluster.add("saver", broadcasts__cache="1MiB")
+    saver.wait_ready()
+    numbers = [new_id(n) for n in range(60)]
+    for number in numbers:
+        append(saver, number, frame="x" * 60000)
+    for _ in range(2):
+        found, after, more = [], 0, True
+        while more:
+            reply = load(saver, after=after)
+            assert all(len(message["frame"]["hex"]) == 120000 for message in reply["messages"])
+            found += ids(reply)
+            after, more = found[-1], reply["more"]
+        assert found == numbers
+    assert saver.metric("holdfast_saver_log_evictions_total") > 0
+    assert saver.metric("holdfast_saver_log_bytes") <= 1 << 20
+
+
+def test_a_redis_that_was_emptied_has_an_empty_log_and_later_versions(new_cluster):
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    before = append(saver, new_id(1))
+    assert len(load(saver)["messages"]) == 1
+    new_cluster.redis.kill()
+    new_cluster.redis.empty()
+    new_cluster.redis.start()
+    saver.wait_ready()
+    wait_until(lambda: rpc.call_all(saver, [load_request()])[0][0] == "OK")
+    assert load(saver)["messages"] == []
+    number = new_id(2)
+    assert append(saver, number) > before
+    assert ids(load(saver)) == [number]
+
+
+def test_what_breaks_a_rule_is_refused(saver):
+    for fields, reason in (({"message_id": 0}, "BAD_ID"), ({"frame": ""}, "BAD_FRAME"),
+                           ({"frame": "x" * 66000}, "BAD_FRAME"), ({"class": TRANSIENT}, "BAD_CLASS"),
+                           ({"audience": {"percentage": 101}}, "BAD_AUDIENCE"),
+                           ({"delivery": {"collapse_key": "x" * 65}}, "BAD_DELIVERY")):
+        request = {"broadcast": {**broadcast(new_id()), **fields}}
+        assert rpc.call_all(saver, [("LogAppend", request)]) == [["INVALID", reason]], fields
+    assert rpc.call_all(saver, [("LogAppend", {"app": APP})]) == [["INVALID", "BAD_ID"]]
