@@ -17,6 +17,11 @@ uint64_t hf_clock_wall_ms(void)
 	return clock_ns(CLOCK_REALTIME) / 1000000u;
 }
 
+uint64_t hf_clock_wall_us(void)
+{
+	return clock_ns(CLOCK_REALTIME) / 1000u;
+}
+
 uint64_t hf_clock_monotonic_ms(void)
 {
 	return clock_ns(CLOCK_MONOTONIC) / 1000000u;

@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-uint64_t hf_clock_wall_ms(void);      /* milliseconds since 1970-01-01T00:00:00Z */
+uint64_t hf_clock_wall_ms(void); /* milliseconds since 1970-01-01T00:00:00Z */
+uint64_t hf_clock_wall_us(void);
 uint64_t hf_clock_monotonic_ms(void); /* milliseconds since some fixed point */
 uint64_t hf_clock_monotonic_ns(void);
 

@@ -99,6 +99,9 @@ static int start(struct hf_runtime *runtime)
 	if (err == 0)
 		err = hf_cluster_join(runtime);
 	if (err == 0)
+		err = hf_why_init(&service->why, hf_runtime_config(runtime)->why_records,
+				  service->salt);
+	if (err == 0)
 		err = hf_admin_start(runtime);
 	if (err < 0)
 		return err;
@@ -139,6 +142,7 @@ static void stop(struct hf_runtime *runtime)
 	hf_keeper_close(service->keeper);
 	hf_loop_free(service->loop);
 	hf_metrics_free(service->metrics);
+	hf_why_deinit(&service->why);
 	HF_INFO("stopped", "status=%d", runtime->status);
 }
 

@@ -27,6 +27,7 @@
 #include "hf_loop.h"
 #include "hf_metrics.h"
 #include "hf_rpc_server.h"
+#include "hf_why.h"
 
 struct hf_http_exchange;
 
@@ -42,6 +43,7 @@ struct hf_service_config {
 	int log_level, log_format;
 	char *log_file;
 	uint64_t drain_timeout_ms;
+	uint64_t why_records;
 };
 
 extern const char *const hf_log_level_choices[];
@@ -70,7 +72,9 @@ extern const char *const hf_log_format_choices[];
 	{ "log.file", HF_OPT_STRING, offsetof(type, service.log_file), "", 0, 1024,                \
 	  "log file; default standard error" },                                                    \
 	{ "shutdown.drain_timeout", HF_OPT_MSEC, offsetof(type, service.drain_timeout_ms), "30s",  \
-	  0, 3600000, "longest time a drain may take", .reloadable = true }
+	  0, 3600000, "longest time a drain may take", .reloadable = true },                          \
+	{ "why.records", HF_OPT_UINT, offsetof(type, service.why_records), "65536", 1024, 262144,  \
+	  "records kept of what was done with each message; 40 bytes each" }
 /* clang-format on */
 
 struct hf_service {
@@ -82,6 +86,7 @@ struct hf_service {
 	struct hf_id_generator ids;
 	struct hf_instance instance; /* ours; change it, then hf_service_announce() */
 	uint64_t salt;               /* the cluster's, for hf_slot() */
+	struct hf_why why;           /* each hop of each message notes there what it did */
 	void *state;                 /* what start() made */
 	struct hf_rpc_server *rpc;   /* made by start() through hf_service_serve_rpc(), or NULL */
 };

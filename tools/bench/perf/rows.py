@@ -185,6 +185,18 @@ def burst():
     return fan(20, scaled(3000))
 
 
+@row("why", "ns", 100, 50, less_is_better=True)
+def why():
+    """One record of common/why, with the hash of a registration, beside one reading of the clock."""
+    found = []
+    for number in range(ROUNDS):
+        cost = run_json([program("hf-why-cost")])
+        found.append(cost["note_with_name_ns"])
+        say(f"  round {number + 1}: clock {cost['clock_ns']} ns, record {cost['note_ns']} ns, "
+            f"with a name {cost['note_with_name_ns']} ns, one look through 65,536: {cost['find_us']} us")
+    return {"ns": statistics.median(found), "spread": rig.spread(found)}
+
+
 @row("login", "ratio", 0.3, 0.5)
 def login():
     """Logins, and their ends, by CPU-second of the room: token, register, load from saver."""

@@ -1,0 +1,70 @@
+#include "hf_why.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#define NAME_SEED 0x7768790000000000ull /* not the hash that chooses slots */
+
+int hf_why_init(struct hf_why *why, uint64_t records, uint64_t salt)
+{
+	uint64_t size = 1;
+
+	while (size < records)
+		size *= 2;
+	*why = (struct hf_why){ .mask = size - 1, .salt = salt };
+	why->records = calloc(size, sizeof(why->records[0]));
+	return why->records != NULL ? 0 : -ENOMEM;
+}
+
+void hf_why_deinit(struct hf_why *why)
+{
+	free(why->records);
+	why->records = NULL;
+}
+
+uint64_t hf_why_name(const struct hf_why *why, uint32_t app, const void *registration, size_t len)
+{
+	uint8_t key[4 + HF_USER_ID_MAX] = { (uint8_t)app, (uint8_t)(app >> 8), (uint8_t)(app >> 16),
+					    (uint8_t)(app >> 24) };
+
+	len = HF_MIN(len, (size_t)HF_USER_ID_MAX);
+	if (len > 0)
+		memcpy(key + 4, registration, len);
+	return XXH3_64bits_withSeed(key, 4 + len, why->salt ^ NAME_SEED) | 1; /* 0: no name */
+}
+
+void hf_why_note_name(struct hf_why *why, enum hf_why_outcome outcome, uint32_t app,
+		      const void *registration, size_t len, uint64_t message_id, uint64_t detail)
+{
+	if (why->records != NULL)
+		hf_why_note(why, outcome, app, message_id, hf_why_name(why, app, registration, len),
+			    detail);
+}
+
+static bool matches(const struct hf_why_record *record, const struct hf_why_query *query)
+{
+	return record->app == query->app && record->at_us >= query->since_us &&
+	       (query->message_id == 0 || record->message_id == query->message_id) &&
+	       (query->name == 0 || record->name == query->name);
+}
+
+size_t hf_why_find(const struct hf_why *why, const struct hf_why_query *query,
+		   struct hf_why_record *ret, uint64_t *ret_oldest_us)
+{
+	uint64_t size = why->mask + 1, held = HF_MIN(why->next, size);
+	size_t count = 0;
+
+	*ret_oldest_us = 0;
+	if (why->records == NULL)
+		return 0;
+	if (why->next > size)
+		*ret_oldest_us = why->records[why->next & why->mask].at_us;
+	for (uint64_t i = 1; i <= held && count < query->max; i++) {
+		const struct hf_why_record *record = &why->records[(why->next - i) & why->mask];
+
+		if (matches(record, query))
+			ret[count++] = *record;
+	}
+	return count;
+}
