@@ -68,6 +68,8 @@ enum hf_why_outcome {
 	HF_WHY_EVENT_FAILED,
 	/* room, again */
 	HF_WHY_LINGERING,
+	HF_WHY_PARKED,
+	HF_WHY_RESENT,
 	HF_WHY_OUTCOMES
 };
 
@@ -144,10 +146,8 @@ enum hf_why_detail {
 	HF_WHY_DETAIL_ROOM,  /* node number */
 	HF_WHY_DETAIL_SAVER, /* node number */
 	HF_WHY_DETAIL_COUNT,
-	HF_WHY_DETAIL_CLOSE,   /* close code of the client protocol */
-	HF_WHY_DETAIL_STATUS,  /* of HTTP; 0: no answer */
-	HF_WHY_DETAIL_MESSAGE, /* message id; 0: not known */
-	HF_WHY_DETAIL_ERRNO,
+	HF_WHY_DETAIL_CLOSE,  /* close code of the client protocol */
+	HF_WHY_DETAIL_STATUS, /* of HTTP; 0: no answer */
 };
 
 struct hf_why_words {

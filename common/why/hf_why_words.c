@@ -27,8 +27,7 @@ static const struct hf_why_words words[HF_WHY_OUTCOMES] = {
 	WORDS(DROPPED_CAP, SAVER, NONE, "dropped_cap",
 	      "dropped: the registration has more stored messages than its cap"),
 	WORDS(PURGED, SAVER, NONE, "purged", "purged by an operator"),
-	WORDS(COLLAPSED, SAVER, MESSAGE, "collapsed",
-	      "replaced by a newer one with its collapse key:"),
+	WORDS(COLLAPSED, SAVER, NONE, "collapsed", "replaced by a newer one with its collapse key"),
 	WORDS(RECALLED, SAVER, NONE, "recalled", "recalled: no longer owed"),
 	WORDS(QUARANTINED, SAVER, NONE, "quarantined",
 	      "left out: delivered too often without an ack"),
@@ -45,7 +44,8 @@ static const struct hf_why_words words[HF_WHY_OUTCOMES] = {
 	WORDS(DEFERRED, ROOM, NONE, "deferred", "client is behind: loaded when it has acked"),
 	WORDS(IN_FLIGHT, ROOM, NONE, "in_flight", "written before and not acked yet"),
 	WORDS(GONE, ROOM, NONE, "gone", "no such session any more"),
-	WORDS(DROPPED, ROOM, NONE, "dropped", "dropped: transient, and the client's queue is full"),
+	WORDS(DROPPED, ROOM, NONE, "dropped",
+	      "not written: no room in the client's queue, or expired meanwhile"),
 	WORDS(LOADED_WRITTEN, ROOM, NONE, "loaded_written", "loaded and written to the client"),
 	WORDS(TASK_WRITTEN, ROOM, NONE, "task_written", "broadcast written to the client"),
 	WORDS(CLIENT_ACKED, ROOM, NONE, "client_acked", "acked by the client"),
@@ -58,6 +58,8 @@ static const struct hf_why_words words[HF_WHY_OUTCOMES] = {
 	      "event not taken by its business: HTTP"),
 	WORDS(LINGERING, ROOM, NONE, "lingering",
 	      "connection lost: the session waits to be resumed"),
+	WORDS(PARKED, ROOM, NONE, "parked", "connection lost: kept for the client to come back"),
+	WORDS(RESENT, ROOM, NONE, "resent", "written to the client that came back"),
 };
 
 const struct hf_why_words *hf_why_words(uint32_t outcome)

@@ -95,6 +95,10 @@ void api_create_webhook(struct call *call);
 void api_show_webhook(struct call *call);
 void api_change_webhook(struct call *call);
 void api_delete_webhook(struct call *call);
+/* why.c */
+void api_why_message(struct call *call);
+void api_why_registration(struct call *call);
+HF_MUST_CHECK int why_serve(struct center *center); /* the RPC port; 0 or -errno, logged */
 /* nodes.c */
 void api_list_nodes(struct call *call);
 

@@ -121,7 +121,7 @@ static int follow(struct center *center)
 		{ "register", &hf__register__descriptor, &center->registers },
 		{ "room", &hf__room__descriptor, &center->rooms },
 		{ "coordinator", &hf__coordinator__descriptor, &center->coordinators },
-		{ "center", NULL, &center->centers },
+		{ "center", &hf__center__descriptor, &center->centers },
 		{ "dispatcher", NULL, &center->dispatchers },
 	};
 	struct hf_service *service = center->service;
@@ -213,9 +213,10 @@ static int center_start(struct hf_service *service)
 		runner_init(center);
 	if (err == 0)
 		err = serve(center);
-	if (err == 0)
-		announce_endpoint(center);
-	return err;
+	if (err < 0)
+		return err;
+	announce_endpoint(center);
+	return why_serve(center);
 }
 
 /* Sends answer into the void, calls end CANCELED, and what then still waits is freed: everything

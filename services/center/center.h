@@ -8,6 +8,7 @@
 
 #include <sys/queue.h>
 
+#include "center.pb-c.h"
 #include "coordinator.pb-c.h"
 #include "hf_apps.h"
 #include "hf_arena.h"
@@ -48,12 +49,13 @@ struct center_counters {
 };
 
 struct center {
+	Hf__Center_Service rpc;
 	struct hf_service *service;
 	struct hf_loop *loop;
 	const struct center_config *config;
 	struct hf_apps *apps;
-	struct hf_peers *savers, *registers, *rooms, *coordinators; /* called */
-	struct hf_peers *centers, *dispatchers;                     /* listed only */
+	struct hf_peers *savers, *registers, *rooms, *coordinators, *centers; /* called */
+	struct hf_peers *dispatchers;                                         /* listed only */
 	struct hf_http_server *http;
 	struct hf_arena scratch; /* of the request being checked; reset before each */
 	struct hf_arena call;    /* of the RPC request being built; likewise */

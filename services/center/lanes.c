@@ -23,8 +23,10 @@ static void close_lane(struct lanes *lanes, struct lane *lane)
 
 	lane->batch = NULL;
 	lane->bytes = 0;
-	if (batch != NULL)
-		lanes->send(lanes->center, lane->peer, batch);
+	if (batch == NULL)
+		return;
+	batch->node = lane->peer != NULL ? lane->peer->instance.number : 0;
+	lanes->send(lanes->center, lane->peer, batch);
 }
 
 static struct lane *find_lane(struct lanes *lanes, struct lane *open, size_t *count,

@@ -21,6 +21,7 @@ TAILQ_HEAD(target_list, target);
 struct lane_batch {
 	struct center *center;
 	uint64_t started_ns;
+	uint32_t node; /* number of who is asked; 0: nobody is there */
 	size_t count;
 	struct target *targets[];
 };

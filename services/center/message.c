@@ -291,6 +291,8 @@ void message_start(struct message *message, message_cb on_event, void *ctx)
 	message->phase = MESSAGE_STORING;
 	message->pending = message->target_count;
 	remember(message);
+	for (uint32_t i = 0; i < message->target_count; i++)
+		message_note(&message->targets[i], HF_WHY_ACCEPTED, message->target_count);
 	message->deadline_ms = hf_loop_now_ms(center->loop) + center->config->store_total_ms;
 	if (message->class != REQUEST_TRANSIENT) {
 		for (uint32_t i = 0; i < message->target_count; i++)
@@ -314,6 +316,14 @@ void message_free_all(struct center *center)
 {
 	while (!TAILQ_EMPTY(&center->messages))
 		message_free(TAILQ_FIRST(&center->messages));
+}
+
+void message_note(const struct target *target, enum hf_why_outcome outcome, uint64_t detail)
+{
+	const struct message *message = target->message;
+
+	hf_why_note_name(&message->center->service->why, outcome, message->app,
+			 target->registration, target->registration_len, message->id, detail);
 }
 
 void message_target_done(struct target *target, enum target_outcome outcome)
@@ -340,6 +350,7 @@ void message_target_done(struct target *target, enum target_outcome outcome)
 		break;
 	case TARGET_OFFLINE:
 		message->offline++;
+		message_note(target, HF_WHY_FOUND_OFFLINE, 0);
 		++*counters->offline;
 		break;
 	case TARGET_DROPPED:
@@ -348,6 +359,7 @@ void message_target_done(struct target *target, enum target_outcome outcome)
 		break;
 	case TARGET_UNROUTED:
 		message->unrouted++;
+		message_note(target, HF_WHY_NOT_FOUND, 0);
 		++*counters->unrouted;
 		break;
 	}

@@ -111,6 +111,7 @@ static inline bool message_is_paced(const struct message *message)
 }
 
 /* For store.c, route.c and acks.c. */
+void message_note(const struct target *target, enum hf_why_outcome outcome, uint64_t detail);
 void message_target_done(struct target *target, enum target_outcome outcome);
 /* Once more after a back-off, or `last` when the phase's time is over. */
 void message_target_retry(struct target *target, enum target_outcome last);

@@ -66,6 +66,7 @@ static void on_looked_up(const Hf__LookupReply *reply, void *ctx)
 			target->room = result->room;
 			target->session = result->session;
 			target->epoch = result->epoch;
+			message_note(target, HF_WHY_FOUND_ONLINE, target->room);
 			lanes_add(&batch->center->push_lanes, target);
 		} else {
 			message_target_retry(target, TARGET_UNROUTED);
@@ -116,7 +117,17 @@ static void gone(struct target *target)
 
 static void pushed(struct target *target, Hf__PushResult result)
 {
+	static const enum hf_why_outcome why[] = {
+		[HF__PUSH_RESULT__WRITTEN] = HF_WHY_PUSH_WRITTEN,
+		[HF__PUSH_RESULT__DEFERRED] = HF_WHY_PUSH_DEFERRED,
+		[HF__PUSH_RESULT__IN_FLIGHT] = HF_WHY_PUSH_IN_FLIGHT,
+		[HF__PUSH_RESULT__GONE] = HF_WHY_PUSH_GONE,
+		[HF__PUSH_RESULT__DROPPED] = HF_WHY_PUSH_DROPPED,
+	};
 	struct center *center = target->message->center;
+
+	if ((unsigned)result < HF_ARRAY_LEN(why))
+		message_note(target, why[result], target->room);
 
 	switch (result) {
 	case HF__PUSH_RESULT__DEFERRED:
@@ -146,6 +157,8 @@ static void push_failed(struct lane_batch *batch, enum hf_rpc_status status)
 {
 	bool unsure = !hf_rpc_status_is_safe_to_retry(status) && status != HF_RPC_INVALID;
 
+	for (size_t i = 0; i < batch->count; i++)
+		message_note(batch->targets[i], HF_WHY_PUSH_FAILED, batch->targets[i]->room);
 	if (unsure && batch->targets[0]->message->class == REQUEST_TRANSIENT) {
 		for (size_t i = 0; i < batch->count; i++)
 			message_target_done(batch->targets[i], TARGET_UNROUTED);

@@ -34,6 +34,7 @@ static void failed(struct lane_batch *batch, enum hf_rpc_status status, const ch
 		struct target *target = batch->targets[i];
 
 		target->message->store_reason = reason;
+		message_note(target, HF_WHY_STORE_FAILED, batch->node);
 		if (status == HF_RPC_INVALID && !target->alone && batch->count > 1) {
 			/* One of them breaks a rule; the others shall not suffer for it. */
 			target->alone = true;
@@ -58,6 +59,7 @@ static void take_failures(struct lane_batch *batch, const Hf__StoreReply *reply)
 			continue;
 		batch->targets[failure->item] = NULL;
 		target->message->store_reason = known_reason(failure->reason);
+		message_note(target, HF_WHY_STORE_FAILED, batch->node);
 		message_target_retry(target, TARGET_FAILED);
 	}
 }
@@ -93,6 +95,7 @@ static void on_stored(const Hf__StoreReply *reply, void *ctx)
 		if (batch->targets[i] == NULL)
 			continue;
 		message = batch->targets[i]->message;
+		message_note(batch->targets[i], HF_WHY_STORE_DONE, batch->node);
 		message->durability = HF_MIN(message->durability, reply->durability);
 		message_target_done(batch->targets[i], TARGET_STORED);
 	}

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "hf_log.h"
+#include "hf_why_rpc.h"
 #include "hf_wire.h"
 
 #define AT(member) offsetof(struct coordinator_config, member)
@@ -63,6 +64,14 @@ static void coordinator_stop(struct hf_service *service)
 	service->state = NULL;
 }
 
+static void on_why(Hf__Coordinator_Service *rpc, const Hf__WhyRequest *request,
+		   Hf__WhyReply_Closure closure, void *call)
+{
+	struct coordinator_state *state = HF_CONTAINER_OF(rpc, struct coordinator_state, rpc);
+
+	hf_why_answer(&state->service->why, request, closure, call);
+}
+
 static int coordinator_start(struct hf_service *service)
 {
 	struct coordinator_state *state = calloc(1, sizeof(*state));
@@ -79,6 +88,7 @@ static int coordinator_start(struct hf_service *service)
 		.base = { &hf__coordinator__descriptor, protobuf_c_service_invoke_internal, NULL },
 		.disconnect = on_disconnect,
 		.upstream = on_upstream,
+		.why = on_why,
 	};
 	metrics_init(state);
 	err = hf_peers_new(service->loop, service->metrics, service->keeper, &registers,

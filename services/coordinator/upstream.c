@@ -21,6 +21,7 @@ struct message {
 	Hf__UpstreamReply_Closure closure;
 	void *call;
 	uint32_t app, sequence;
+	uint64_t name; /* for hf_why */
 	char webhook[HF_WEBHOOK_ID_MAX + 1];
 	char *body;
 };
@@ -131,6 +132,11 @@ static void on_done(struct parcel *parcel, const struct post_outcome *outcome, b
 		return;
 	}
 	count_delivery(message->state, parcel, outcome);
+	hf_why_note(&message->state->service->why,
+		    outcome->result == POST_ANSWERED && outcome->status / 100 == 2
+			    ? HF_WHY_POSTED
+			    : HF_WHY_POST_FAILED,
+		    message->app, message->parcel.request.id, message->name, outcome->status);
 	if (outcome->result != POST_ANSWERED && hf_log_throttle_pass(&throttle, 1000))
 		HF_WARN("callback failed", "app=%u webhook=%s error=%s", message->app,
 			message->webhook, hf_log_quote(outcome->detail, strlen(outcome->detail)));
@@ -196,6 +202,8 @@ static struct message *message_new(struct coordinator_state *state,
 		return NULL;
 	message->state = state;
 	message->app = request->app;
+	message->name = hf_why_name(&service->why, request->app, request->registration.data,
+				    request->registration.len);
 	message->sequence = request->sequence;
 	memcpy(message->webhook, webhook->id, sizeof(message->webhook));
 	message->parcel.request.app = request->app;

@@ -227,6 +227,9 @@ static size_t kick_find(struct kick_call *kick, const Hf__KickRequest *request,
 			targets[found++] = (struct kick_target){ .epoch = session.epoch,
 								 .session = session.session,
 								 .result = (uint32_t)i };
+			hf_why_note_name(&kick->state->service->why, HF_WHY_SESSION_KICKED,
+					 request->app, registration.data, registration.len, 0,
+					 hf_id_node(session.epoch));
 			break;
 		case HF__PRESENCE__OFFLINE:
 			break;

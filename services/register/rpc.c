@@ -4,9 +4,17 @@
 #include <stdlib.h>
 
 #include "hf_log.h"
+#include "hf_why_rpc.h"
 #include "register.h"
 
 #define UPDATE_MAX 16384 /* sessions in one Update or Sync */
+
+static void note(struct register_state *state, enum hf_why_outcome outcome,
+		 const Hf__Session *session, uint32_t room)
+{
+	hf_why_note_name(&state->service->why, outcome, session->app, session->registration.data,
+			 session->registration.len, 0, room);
+}
 
 static void on_update(Hf__Register_Service *rpc, const Hf__UpdateRequest *request,
 		      Hf__UpdateReply_Closure closure, void *call)
@@ -26,8 +34,10 @@ static void on_update(Hf__Register_Service *rpc, const Hf__UpdateRequest *reques
 		return;
 	}
 	for (size_t i = 0; i < request->n_removed; i++) {
-		if (session_is_valid(request->removed[i]))
-			session_remove(state, request->removed[i]);
+		if (!session_is_valid(request->removed[i]))
+			continue;
+		session_remove(state, request->removed[i]);
+		note(state, HF_WHY_SESSION_REMOVED, request->removed[i], request->room);
 	}
 	for (size_t i = 0; i < request->n_added; i++) {
 		const Hf__Session *session = request->added[i];
@@ -36,6 +46,11 @@ static void on_update(Hf__Register_Service *rpc, const Hf__UpdateRequest *reques
 			added[i] = results[session_add(state, session)];
 		else
 			added[i] = HF__ADD_RESULT__STALE;
+		if (added[i] != HF__ADD_RESULT__NOT_OWNER)
+			note(state,
+			     added[i] == HF__ADD_RESULT__ADDED ? HF_WHY_SESSION_ADDED
+							       : HF_WHY_SESSION_STALE,
+			     session, request->room);
 	}
 	reply.n_added = request->n_added;
 	reply.added = added;
@@ -142,6 +157,14 @@ static void on_register_stats(Hf__Register_Service *rpc, const Hf__RegisterStats
 	closure(&reply, call);
 }
 
+static void on_why(Hf__Register_Service *rpc, const Hf__WhyRequest *request,
+		   Hf__WhyReply_Closure closure, void *call)
+{
+	struct register_state *state = HF_CONTAINER_OF(rpc, struct register_state, rpc);
+
+	hf_why_answer(&state->service->why, request, closure, call);
+}
+
 void rpc_init(struct register_state *state)
 {
 	state->rpc = (Hf__Register_Service){
@@ -151,5 +174,6 @@ void rpc_init(struct register_state *state)
 		.lookup = on_lookup,
 		.kick = on_kick,
 		.register_stats = on_register_stats,
+		.why = on_why,
 	};
 }

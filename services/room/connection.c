@@ -107,10 +107,14 @@ static void profile_free(struct room *room, struct connection *connection)
 	connection->profile = 0;
 }
 
-static void drop_sessions(struct room *room, struct connection *connection)
+static void drop_sessions(struct room *room, struct connection *connection, uint32_t code)
 {
-	while (connection->first_session != 0)
-		session_drop(room, room_session(room, connection->first_session));
+	while (connection->first_session != 0) {
+		struct session *session = room_session(room, connection->first_session);
+
+		session_note(room, session, HF_WHY_CLOSED, 0, code);
+		session_drop(room, session);
+	}
 	login_forget(room, connection);
 }
 
@@ -147,8 +151,10 @@ void connection_cut(struct room *room, struct connection *connection, uint32_t c
 {
 	struct session *session = room_session(room, connection->first_session);
 
-	for (; session != NULL; session = room_session(room, session->next_of_connection))
+	for (; session != NULL; session = room_session(room, session->next_of_connection)) {
 		upstream_session_gone(room, session); /* the client has given them up */
+		session_note(room, session, HF_WHY_LINGERING, 0, 0);
+	}
 	count_end(room, connection, code);
 	release_line(room, connection);
 	connection_set_state(room, connection, CONNECTION_CUT);
@@ -161,7 +167,7 @@ void connection_abort(struct room *room, struct connection *connection, uint32_t
 		return;
 	if (connection->state < CONNECTION_CLOSING)
 		count_end(room, connection, code);
-	drop_sessions(room, connection);
+	drop_sessions(room, connection, code);
 	if (connection->state == CONNECTION_CUT)
 		room->cut_count--;
 	else
@@ -267,7 +273,7 @@ void connection_close_bye(struct room *room, struct connection *connection,
 		connection_abort(room, connection, bye->code);
 		return;
 	}
-	drop_sessions(room, connection);
+	drop_sessions(room, connection, bye->code);
 	input_forget(room, connection);
 	count_end(room, connection, bye->code);
 	connection_set_state(room, connection, CONNECTION_CLOSING);

@@ -98,6 +98,7 @@ void delivery_continue(struct room *room, struct session *session)
 void delivery_login(struct room *room, struct session *session)
 {
 	session->flags |= SESSION_LOGIN_LOAD;
+	session_note(room, session, HF_WHY_LOGIN, 0, 0);
 	if (delivery_fall_behind(room, session, 0))
 		delivery_continue(room, session);
 }
@@ -296,6 +297,7 @@ static bool deliver_loaded(struct room *room, struct session *session,
 	if (hf_id_wall_ms(message->message_id) + DELIVERY_FRESH_MS > hf_loop_wall_ms(room->loop))
 		note_fresh(room, session);
 	++*room->metrics.written_offline;
+	session_note(room, session, HF_WHY_LOADED_WRITTEN, message->message_id, 0);
 	return true;
 }
 

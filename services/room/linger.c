@@ -201,6 +201,7 @@ void linger_take_over(struct room *room, struct connection *connection, struct c
 		struct session *session = room_session(room, next);
 
 		session->connection = connection->handle;
+		session_note(room, session, HF_WHY_RESUMED, 0, 0);
 		next = session->next_of_connection;
 	}
 	connection_abort(room, old, CONNECTION_ENDED_EOF);
@@ -258,6 +259,7 @@ static void send_one(struct room *room, struct session *session, const struct wi
 		linger_release(room, frame);
 	} else if (connection_send(room, connection, frame)) {
 		count_written(room, entry, parked);
+		session_note(room, session, HF_WHY_RESENT, entry->id, 0);
 		if (frame->transient)
 			linger_release(room, frame);
 		else

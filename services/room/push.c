@@ -142,6 +142,13 @@ Hf__PushResult delivery_give(struct room *room, struct session *session, bool st
 						       : HF__PUSH_RESULT__GONE;
 }
 
+static const enum hf_why_outcome why_of_result[] = {
+	[HF__PUSH_RESULT__WRITTEN] = HF_WHY_WRITTEN,
+	[HF__PUSH_RESULT__DEFERRED] = HF_WHY_DEFERRED,
+	[HF__PUSH_RESULT__IN_FLIGHT] = HF_WHY_IN_FLIGHT,
+	[HF__PUSH_RESULT__DROPPED] = HF_WHY_DROPPED,
+};
+
 Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct frame **frame,
 			     hf_handle handle, uint64_t epoch)
 {
@@ -166,6 +173,14 @@ Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct
 	(*frame)->expires_ms = item->expires_ms;
 
 	result = delivery_give(room, session, item->class_ != HF__CLASS__TRANSIENT, *frame);
+	if (result != HF__PUSH_RESULT__GONE) /* else the session may be gone */
+		session_note(room, session,
+			     result == HF__PUSH_RESULT__WRITTEN &&
+					     room_connection(room, session->connection)->state ==
+						     CONNECTION_CUT
+				     ? HF_WHY_PARKED
+				     : why_of_result[result],
+			     item->message_id, 0);
 	if (result == HF__PUSH_RESULT__WRITTEN) {
 		accepted_ms = hf_id_wall_ms(item->message_id);
 		++*room->metrics.written_online;
@@ -186,6 +201,7 @@ static bool ack_one(struct room *room, struct connection *connection, uint64_t m
 		if (window_remove(&room->pool, &session->window, message_id, remember, &frame)) {
 			linger_release(room, frame);
 			acks_add(room, session, message_id);
+			session_note(room, session, HF_WHY_CLIENT_ACKED, message_id, 0);
 			return true;
 		}
 	}

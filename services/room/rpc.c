@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "hf_log.h"
+#include "hf_why_rpc.h"
 #include "room.h"
 #include "window.h"
 
@@ -166,10 +167,19 @@ static void on_update_session(Hf__Room_Service *rpc, const Hf__UpdateSessionRequ
 	closure(&reply, call);
 }
 
+static void on_why(Hf__Room_Service *rpc, const Hf__WhyRequest *request,
+		   Hf__WhyReply_Closure closure, void *call)
+{
+	struct room *room = HF_CONTAINER_OF(rpc, struct room, rpc);
+
+	hf_why_answer(&room->service->why, request, closure, call);
+}
+
 void rpc_init(struct room *room)
 {
 	room->rpc = (Hf__Room_Service){
 		.base = { &hf__room__descriptor, protobuf_c_service_invoke_internal, NULL },
+		.why = on_why,
 		.push = on_push,
 		.kick = on_kick,
 		.resync = on_resync,

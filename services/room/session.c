@@ -259,6 +259,15 @@ static void connection_unlink(struct room *room, struct session *session)
 	connection->session_count--;
 }
 
+void session_note(struct room *room, const struct session *session, enum hf_why_outcome outcome,
+		  uint64_t message_id, uint64_t detail)
+{
+	struct hf_bytes registration = session_registration(room, session);
+
+	hf_why_note_name(&room->service->why, outcome, session->app, registration.data,
+			 registration.len, message_id, detail);
+}
+
 void session_drop(struct room *room, struct session *session)
 {
 	struct connection *connection = room_connection(room, session->connection);
@@ -303,6 +312,7 @@ void session_end(struct room *room, struct session *session, uint32_t code, stru
 		 hf_log_quote(session_registration(room, session).data,
 			      session_registration(room, session).len),
 		 code);
+	session_note(room, session, HF_WHY_CLOSED, 0, code);
 	session_drop(room, session);
 	if (connection->state == CONNECTION_CUT) { /* the client will hear of it when it is back */
 		if (connection->first_session == 0)

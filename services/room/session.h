@@ -7,6 +7,7 @@
 
 #include "hf_audience.h"
 #include "hf_slab.h"
+#include "hf_why.h"
 #include "hf_wire.h"
 #include "pool.h"
 
@@ -58,6 +59,10 @@ HF_MUST_CHECK int session_set_tags(struct room *room, struct session *session,
 bool session_set_record(struct room *room, struct session *session,
 			const Hf__RegistrationRecord *record);
 struct hf_profile session_profile(const struct room *room, const struct session *session);
+
+/* For the story of the registration, and of a message (0: none). */
+void session_note(struct room *room, const struct session *session, enum hf_why_outcome outcome,
+		  uint64_t message_id, uint64_t detail);
 
 /* The session is over: register is told, the record is gone. Nothing is said to the client. */
 void session_drop(struct room *room, struct session *session);

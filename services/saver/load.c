@@ -62,9 +62,12 @@ static void answer(struct load *load, Hf__LoadedMessage **messages, size_t count
 	reply.lost = load->lost;
 	reply.record = load->record.record;
 	load->closure(&reply, load->call);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		hf_why_note_name(&saver->service->why, HF_WHY_LOADED, load->name.app,
+				 load->name.bytes, load->name.len, messages[i]->message_id, 0);
 		saver_quarantine_on_delivery(&saver->quarantine, &load->name,
 					     messages[i]->message_id, now);
+	}
 	if (load->login && count > 0 &&
 	    saver_quarantine_on_login_load(&saver->quarantine, &load->name, now)) {
 		++*saver->metrics.quarantined_registrations;
@@ -205,6 +208,8 @@ static void note_quarantined(struct load *load, uint64_t id)
 	struct saver *saver = load->saver;
 
 	++*saver->metrics.quarantined_messages;
+	hf_why_note_name(&saver->service->why, HF_WHY_QUARANTINED, load->name.app, load->name.bytes,
+			 load->name.len, id, 0);
 	HF_WARN("message_quarantined",
 		"app=%u registration=%s message=%llu deliveries=%u for_ms=%llu", load->name.app,
 		hf_log_quote(load->name.bytes, load->name.len), (unsigned long long)id,

@@ -103,6 +103,8 @@ static void push(struct delivery *delivery, const struct saver_owed_entry *entry
 	Hf__PushRequest request = HF__PUSH_REQUEST__INIT;
 	Hf__Delivery *how = saver_delivery_unpack(value->delivery);
 
+	hf_why_note_name(&saver->service->why, HF_WHY_REDELIVERED, entry->name.app,
+			 entry->name.bytes, entry->name.len, entry->message_id, delivery->room);
 	item.frame.data = (uint8_t *)value->frame.data;
 	item.frame.len = value->frame.len;
 	item.message_id = entry->message_id;

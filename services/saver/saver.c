@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "hf_log.h"
+#include "hf_why_rpc.h"
 #include "log_cache.h"
 #include "redelivery.h"
 #include "refill.h"
@@ -162,10 +163,20 @@ bool saver_owns(const struct saver *saver, uint16_t slot)
 	return owner != NULL && owner->instance.number == saver->service->instance.number;
 }
 
+static const enum hf_why_outcome why_of_fate[SAVER_FATES] = {
+	[SAVER_STORED] = HF_WHY_STORED,       [SAVER_ACKED] = HF_WHY_ACKED,
+	[SAVER_EXPIRED] = HF_WHY_EXPIRED,     [SAVER_DROPPED] = HF_WHY_DROPPED_CAP,
+	[SAVER_RECALLED] = HF_WHY_RECALLED,   [SAVER_PURGED] = HF_WHY_PURGED,
+	[SAVER_COLLAPSED] = HF_WHY_COLLAPSED,
+};
+
 void saver_account(struct saver *saver, const struct saver_name *name, uint64_t message_id,
 		   enum saver_fate fate, bool was_there)
 {
 	*saver->metrics.fates[fate] += was_there;
+	if (was_there)
+		hf_why_note_name(&saver->service->why, why_of_fate[fate], name->app, name->bytes,
+				 name->len, message_id, 0);
 	if (fate == SAVER_STORED)
 		return;
 	if (was_there)
@@ -397,6 +408,12 @@ static int make_peers(struct saver *saver)
 	return err;
 }
 
+static void on_why(Hf__Saver_Service *rpc, const Hf__WhyRequest *request,
+		   Hf__WhyReply_Closure closure, void *call)
+{
+	hf_why_answer(&saver_of(rpc)->service->why, request, closure, call);
+}
+
 static int saver_start(struct hf_service *service)
 {
 	static const Hf__Saver_Service handlers = {
@@ -414,6 +431,7 @@ static int saver_start(struct hf_service *service)
 		.log_append = saver_on_log_append,
 		.log_change = saver_on_log_change,
 		.log_read = saver_on_log_read,
+		.why = on_why,
 		.put_job = saver_on_put_job,
 		.read_job = saver_on_read_job,
 		.change_job = saver_on_change_job,

@@ -87,6 +87,7 @@ int command_token_gen(struct ctl *ctl, int argc, char **argv);
 int command_token_check(struct ctl *ctl, int argc, char **argv);
 int command_queue_show(struct ctl *ctl, int argc, char **argv);
 int command_queue_purge(struct ctl *ctl, int argc, char **argv);
+int command_why(struct ctl *ctl, int argc, char **argv);
 int command_version(struct ctl *ctl, int argc, char **argv);
 
 #endif

@@ -50,6 +50,13 @@ static const struct command commands[] = {
 	  command_queue_show },
 	{ "queue purge", "REGISTRATION --yes", "forget what is owed to a registration", NULL,
 	  command_queue_purge },
+	{ "why", "MESSAGE | --registration ID", "what every process did with it, step by step",
+	  "  --registration ID  of this registration; with MESSAGE: only what was done for it\n"
+	  "  --limit N          the newest N steps, 1000 at most; default 100\n"
+	  "Processes remember for a while (why.records). Exit status 2 when none remembers it, 6 "
+	  "when\n"
+	  "one did not answer.\n",
+	  command_why },
 	{ "app list", "", "all apps", NULL, command_app_list },
 	{ "app create", "ID --name TEXT [LIMIT]...", "make an app",
 	  "  --messages-per-second N  recipients a second, per center\n"

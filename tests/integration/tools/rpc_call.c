@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "center.pb-c.h"
 #include "coordinator.pb-c.h"
 #include "hf_rpc_client.h"
 #include "register.pb-c.h"
@@ -22,10 +23,9 @@ static const struct {
 	const char *name;
 	const ProtobufCServiceDescriptor *descriptor;
 } services[] = {
-	{ "saver", &hf__saver__descriptor },
-	{ "register", &hf__register__descriptor },
-	{ "room", &hf__room__descriptor },
-	{ "coordinator", &hf__coordinator__descriptor },
+	{ "saver", &hf__saver__descriptor },   { "register", &hf__register__descriptor },
+	{ "room", &hf__room__descriptor },     { "coordinator", &hf__coordinator__descriptor },
+	{ "center", &hf__center__descriptor },
 };
 
 static struct hf_loop *loop;
