@@ -34,9 +34,17 @@ def in_order(found, *wanted):
     return all(step in rest for step in wanted)
 
 
-def test_an_online_unicast(cluster, app):
-    phone = cluster.phone()
+def log_in(cluster, app, room=0):
+    """A phone whose login is over and loaded: what is sent now is pushed."""
+    phone = cluster.phone(room=room)
+    process = cluster.rooms[room]
     phone.login((app, "reg-1"))
+    wait_until(lambda: process.metric("holdfast_room_loads_total", result="ok") > 0)
+    return phone
+
+
+def test_an_online_unicast(cluster, app):
+    phone = log_in(cluster, app)
     message = app.send("hello", "reg-1").json["message_id"]
     phone.ack(phone.next_push())
     wanted = [("center", "accepted"), ("saver", "stored"), ("center", "store_done"),
@@ -72,17 +80,18 @@ def test_a_room_that_was_killed_is_missing_in_the_story_and_the_rest_goes_on(new
     cluster = new_cluster
     app = cluster.add_app(7)
     cluster.start(room=2)
-    phone = cluster.phone(room=0)
-    phone.login((app, "reg-1"))
+    phone = log_in(cluster, app)
     message = app.send("unacked", "reg-1").json["message_id"]
     phone.next_push()
+    wait_until(lambda: ("center", "push_written") in story(app, message))
     cluster.rooms[0].kill()
     second = cluster.phone(room=1, device="device-2")
     second.login((app, "reg-1"))
     second.ack(second.next_push())
     wait_until(lambda: in_order(story(app, message),
                                 ("saver", "stored"), ("center", "push_written"), ("saver", "loaded"),
-                                ("room", "loaded_written"), ("saver", "acked")))
+                                ("room", "loaded_written"), ("saver", "acked")),
+               what=lambda: f"the second room's part: {story(app, message)}")
     assert ("room", "written") not in story(app, message), "who wrote it first is dead"
 
 
@@ -130,8 +139,7 @@ def test_only_the_newest_steps_are_kept_and_it_is_told(new_cluster):
 
 
 def test_hfctl_tells_it_in_words(cluster, app):
-    phone = cluster.phone()
-    phone.login((app, "reg-1"))
+    phone = log_in(cluster, app)
     message = app.send("hello", "reg-1").json["message_id"]
     phone.ack(phone.next_push())
     wait_until(lambda: ("saver", "acked") in story(app, message))

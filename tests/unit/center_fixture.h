@@ -337,6 +337,8 @@ static inline int teardown(void **state)
 {
 	struct fixture *f = *state;
 
+	hf_rpc_server_free(f->service.rpc); /* as hf_service_main() does */
+	f->service.rpc = NULL;
 	center_type.stop(&f->service);
 	for (unsigned i = 0; i < SAVERS; i++)
 		hf_rpc_server_free(f->savers[i].server);
