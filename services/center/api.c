@@ -67,6 +67,8 @@ const struct route api_routes[] = {
 	  api_presence_stats },
 	{ "GET", "/v1/apps/{app}/reports/registrations", ACCESS_VIEWER, BODY_NONE, false,
 	  api_report_registrations, "unit start count" },
+	{ "GET", "/v1/apps/{app}/reports/messages", ACCESS_VIEWER, BODY_NONE, false,
+	  api_report_messages, "message_ids" },
 	{ "GET", "/v1/apps/{app}/reports/labels", ACCESS_VIEWER, BODY_NONE, false,
 	  api_report_labels, "label from to" },
 	{ "GET", "/v1/apps", ACCESS_OPS, BODY_NONE, false, api_list_apps, "limit cursor" },

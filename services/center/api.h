@@ -76,6 +76,7 @@ void api_show_queue(struct call *call);
 void api_purge_queue(struct call *call);
 /* reports.c */
 void api_report_registrations(struct call *call);
+void api_report_messages(struct call *call);
 void api_report_labels(struct call *call);
 /* apps.c, keys.c */
 void api_list_apps(struct call *call);

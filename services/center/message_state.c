@@ -1,5 +1,7 @@
-/* services/center/message_state.c - GET .../messages/{id}: a job as its record says, and a message
- * to a list as the savers have counted it. */
+/* services/center/message_state.c - see message_state.h; and GET .../messages/{id}. */
+#include "message_state.h"
+
+#include <errno.h>
 #include <stdlib.h>
 
 #include "ask.h"
@@ -9,7 +11,10 @@
 #include "message.h"
 
 struct state_query {
-	struct ask ask;
+	struct center *center;
+	uint32_t app;
+	message_state_done done;
+	void *ctx;
 	uint64_t id;
 	unsigned open; /* savers asked that have not answered */
 	bool known, partial;
@@ -109,26 +114,39 @@ static json_t *word_state(const struct state_query *query, const struct recent_e
 	return state;
 }
 
+/* `state` is taken; NULL: `problem` says why there is none. */
+static void end(struct state_query *query, json_t *state, const struct problem *problem)
+{
+	struct problem no_memory;
+
+	if (state == NULL && problem == NULL) {
+		problem_retry(&no_memory, 503, "OVERLOADED", 1, "out of memory");
+		problem = &no_memory;
+	}
+	query->done(state, problem, query->ctx);
+	free(query);
+}
+
 static void answer_state(struct state_query *query)
 {
-	const struct recent_entry *recent = recent_find(&query->ask.center->recent, query->id);
+	const struct recent_entry *recent = recent_find(&query->center->recent, query->id);
 	struct problem problem;
 
-	if (recent != NULL && recent->app != query->ask.app)
+	if (recent != NULL && recent->app != query->app)
 		recent = NULL;
 	if (query->known || recent != NULL) {
-		ask_answer(&query->ask, word_state(query, recent));
 		json_decref(query->job);
+		end(query, word_state(query, recent), NULL);
 	} else if (query->job != NULL) {
-		ask_answer(&query->ask, query->job);
+		end(query, query->job, NULL);
 	} else if (query->partial) {
-		ask_unavailable(&query->ask, "STORE_UNAVAILABLE", "not every saver answered");
+		problem_retry(&problem, 503, "STORE_UNAVAILABLE", 1, "not every saver answered");
+		end(query, NULL, &problem);
 	} else {
 		problem_set(&problem, 404, "MESSAGE_UNKNOWN", NULL, NULL,
 			    "no such message, or it is long over");
-		ask_fail(&query->ask, &problem);
+		end(query, NULL, &problem);
 	}
-	free(query);
 }
 
 /* ---- a message to a list ---- */
@@ -156,7 +174,7 @@ static void on_state(const Hf__MessageStateReply *reply, void *ctx)
 
 static void ask_states(struct state_query *query)
 {
-	struct center *center = query->ask.center;
+	struct center *center = query->center;
 
 	query->open = 1; /* held while the calls are made */
 	query->partial = query->partial || hf_peers_count(center->savers) == 0;
@@ -164,7 +182,7 @@ static void ask_states(struct state_query *query)
 	     peer = peer->next) {
 		Hf__MessageStateRequest request = HF__MESSAGE_STATE_REQUEST__INIT;
 
-		request.app = query->ask.app;
+		request.app = query->app;
 		request.message_id = query->id;
 		query->open++;
 		hf__saver__message_state(hf_peers_call(center->savers, peer,
@@ -185,16 +203,15 @@ static void on_log(const Hf__LogReadReply *reply, void *ctx)
 	if (reply != NULL && reply->known)
 		json_object_set_new(counters, "acked", json_integer((json_int_t)reply->acked));
 	json_object_set_new(query->job, "complete", json_boolean(reply != NULL));
-	ask_answer(&query->ask, query->job);
-	free(query);
+	end(query, query->job, NULL);
 }
 
 static void read_log(struct state_query *query)
 {
-	struct center *center = query->ask.center;
+	struct center *center = query->center;
 	Hf__LogReadRequest request = HF__LOG_READ_REQUEST__INIT;
 
-	request.app = query->ask.app;
+	request.app = query->app;
 	request.message_id = query->id;
 	hf__saver__log_read(hf_peers_call(center->savers,
 					  hf_peers_pick(center->savers, HF_BALANCE_ROUND_ROBIN),
@@ -206,10 +223,11 @@ static void on_job(const Hf__ReadJobReply *reply, void *ctx)
 {
 	struct state_query *query = ctx;
 	const Hf__Job *job = reply != NULL && reply->known ? reply->job : NULL;
+	struct problem problem;
 
-	if (!ask_goes_on(&query->ask)) {
-		ask_unavailable(&query->ask, "OVERLOADED", "this center is going");
-		free(query);
+	if (query->center->stopping) {
+		problem_retry(&problem, 503, "OVERLOADED", 1, "this center is going");
+		end(query, NULL, &problem);
 		return;
 	}
 	query->partial = reply == NULL;
@@ -219,8 +237,7 @@ static void on_job(const Hf__ReadJobReply *reply, void *ctx)
 	}
 	query->job = job_word(job, -1);
 	if (query->job == NULL) {
-		ask_answer(&query->ask, NULL);
-		free(query);
+		end(query, NULL, NULL);
 	} else if (job->kind == HF__JOB_KIND__JOB_BROADCAST) {
 		read_log(query);
 	} else {
@@ -234,12 +251,43 @@ static void on_job(const Hf__ReadJobReply *reply, void *ctx)
 	}
 }
 
+int message_state_read(struct center *center, uint32_t app, uint64_t id, message_state_done done,
+		       void *ctx)
+{
+	Hf__ReadJobRequest request = HF__READ_JOB_REQUEST__INIT;
+	struct state_query *query = calloc(1, sizeof(*query));
+
+	if (query == NULL)
+		return -ENOMEM;
+	query->center = center;
+	query->app = app;
+	query->id = id;
+	query->done = done;
+	query->ctx = ctx;
+	request.app = app;
+	request.id = id;
+	hf__saver__read_job(jobs_saver(center, app, id, (uint32_t)center->config->query_ms),
+			    &request, on_job, query);
+	return 0;
+}
+
+/* ---- GET .../messages/{id} ---- */
+
+static void on_read(json_t *state, const struct problem *problem, void *ctx)
+{
+	struct ask *ask = ctx;
+
+	if (state != NULL)
+		ask_answer(ask, state);
+	else
+		ask_fail(ask, problem);
+	free(ask);
+}
+
 void api_message_state(struct call *call)
 {
-	struct center *center = call->center;
-	Hf__ReadJobRequest request = HF__READ_JOB_REQUEST__INIT;
-	struct state_query *query;
 	struct problem problem;
+	struct ask *ask;
 	uint64_t id;
 
 	if (hf_id_parse(call->arg, call->arg_len, &id) < 0) {
@@ -247,13 +295,9 @@ void api_message_state(struct call *call)
 		api_fail(call, &problem);
 		return;
 	}
-	query = ask_new(call, sizeof(*query));
-	if (query == NULL)
-		return;
-	query->id = id;
-	request.app = call->app_id;
-	request.id = id;
-	hf__saver__read_job(jobs_saver(center, call->app_id, id,
-				       (uint32_t)center->config->query_ms),
-			    &request, on_job, query);
+	ask = ask_new(call, sizeof(*ask));
+	if (ask != NULL && message_state_read(call->center, call->app_id, id, on_read, ask) < 0) {
+		ask_unavailable(ask, "OVERLOADED", "out of memory");
+		free(ask);
+	}
 }

@@ -8,7 +8,7 @@
 #include "hf_http_parser.h"
 #include "hf_text.h"
 
-#define VALUE_MAX       600 /* encoded bytes of one value: 192, percent-encoded, and a cursor */
+#define VALUE_MAX       4096 /* encoded bytes of one value: as long as a target may be */
 #define CURSOR_TEXT_MAX (4 * (QUERY_CURSOR_MAX + 1) / 3 + 4)
 
 /* The next "name=value" or "name". */

@@ -1,9 +1,11 @@
-/* services/center/reports.c - GET .../reports/registrations and .../reports/labels. */
+/* services/center/reports.c - GET .../reports/registrations, .../reports/messages and
+ * .../reports/labels. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "ask.h"
 #include "hf_clock.h"
+#include "message_state.h"
 #include "query.h"
 
 #define HOUR_MS    3600000ull
@@ -11,6 +13,8 @@
 #define POINTS_MAX 100
 #define DAYS_MAX   35
 #define LABEL_MAX  50
+#define IDS_MAX    100
+#define IDS_TEXT   (2 * IDS_MAX * HF_ID_TEXT_SIZE)
 
 /* ---- registrations ---- */
 
@@ -82,6 +86,106 @@ void api_report_registrations(struct call *call)
 		hf_peers_call(savers, hf_peers_pick(savers, HF_BALANCE_LEAST_IN_FLIGHT),
 			      (uint32_t)call->center->config->query_ms),
 		&request, on_registration_report, report);
+}
+
+/* ---- messages ---- */
+
+struct message_report {
+	struct ask ask; /* first */
+	unsigned open;
+	size_t count;
+	struct message_item {
+		struct message_report *report;
+		uint64_t id;
+		json_t *state;
+		const char *reason; /* why there is none; a literal */
+	} items[];
+};
+
+static void end_message_report(struct message_report *report)
+{
+	json_t *states = json_array(), *errors = json_array();
+
+	for (size_t i = 0; i < report->count; i++) {
+		const struct message_item *item = &report->items[i];
+		char id[HF_ID_TEXT_SIZE];
+
+		hf_id_format(item->id, id);
+		if (item->state != NULL)
+			json_array_append_new(states, item->state);
+		else
+			json_array_append_new(errors, json_pack("{s:s, s:s}", "message_id", id,
+								"reason", item->reason));
+	}
+	ask_answer(&report->ask, json_pack("{s:o, s:o}", "messages", states, "errors", errors));
+	free(report);
+}
+
+static void on_message(json_t *state, const struct problem *problem, void *ctx)
+{
+	struct message_item *item = ctx;
+
+	item->state = state;
+	if (state == NULL)
+		item->reason = problem->reason;
+	if (--item->report->open == 0)
+		end_message_report(item->report);
+}
+
+/* "0AKQ...,0AKR...": their number, or -EINVAL with the problem. */
+static int parse_ids(struct hf_bytes query, uint64_t ret[IDS_MAX], struct problem *ret_problem)
+{
+	char text[IDS_TEXT + 1];
+	size_t len, at = 0;
+	int count = 0;
+
+	if (query_id(query, "message_ids", IDS_TEXT, text, &len, ret_problem) < 0)
+		return -EINVAL;
+	if (len == 0)
+		return problem_set(ret_problem, 400, "MISSING_FIELD", "message_ids", NULL,
+				   "message_ids is required");
+	for (; at < len; count++) {
+		size_t id_len = strcspn(text + at, ",");
+
+		if (count == IDS_MAX)
+			return problem_set(ret_problem, 400, "TOO_MANY_TARGETS", "message_ids",
+					   NULL, "message_ids may name %d messages at most",
+					   IDS_MAX);
+		if (hf_id_parse(text + at, id_len, &ret[count]) < 0 || text[len - 1] == ',')
+			return problem_set(ret_problem, 400, "BAD_VALUE", "message_ids", NULL,
+					   "message_ids must be message ids with commas between "
+					   "them");
+		at += id_len + 1;
+	}
+	return count;
+}
+
+void api_report_messages(struct call *call)
+{
+	struct hf_bytes query = hf_http_exchange_request(call->exchange)->query;
+	struct message_report *report;
+	struct problem problem;
+	uint64_t ids[IDS_MAX];
+	int count = parse_ids(query, ids, &problem);
+
+	if (count < 0) {
+		api_fail(call, &problem);
+		return;
+	}
+	report = ask_new(call, sizeof(*report) + (size_t)count * sizeof(report->items[0]));
+	if (report == NULL)
+		return;
+	report->count = (size_t)count;
+	report->open = 1; /* held while the calls are made */
+	for (size_t i = 0; i < report->count; i++) {
+		struct message_item *item = &report->items[i];
+
+		*item = (struct message_item){ report, ids[i], NULL, "OVERLOADED" };
+		if (message_state_read(call->center, call->app_id, ids[i], on_message, item) == 0)
+			report->open++;
+	}
+	if (--report->open == 0)
+		end_message_report(report);
 }
 
 /* ---- labels ---- */
