@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from harness.cluster import binary
+from harness.waiting import wait_until
 
 DONE, USAGE, NOT_FOUND, REFUSED, UNREACHABLE, TIMEOUT, PARTIAL = range(7)
 
@@ -114,3 +115,35 @@ def test_errors_say_what_is_wrong(hfctl):
     assert "MESSAGE_UNKNOWN" in hfctl("push", "status", "bogus", status=NOT_FOUND)
     assert "KEY_MALFORMED" in hfctl("status", status=REFUSED, HOLDFAST_KEY_FILE="/dev/null")
     hfctl("status", status=UNREACHABLE, HOLDFAST_URL="http://127.0.0.1:1")
+
+
+def test_registrations_users_and_tags_are_shown_and_steered(hfctl, cluster, app):
+    phones = {name: app.registered(name, user="ana", tags=["vip"]) for name in ("reg-1", "reg-2")}
+    assert set(rows_of(hfctl("client", "list"))) == {"REGISTRATION", "reg-1", "reg-2"}
+    assert "--cursor" not in hfctl("client", "list", "--user", "ana", "--limit", "1000")
+    assert json.loads(hfctl("-o", "json", "client", "info", "reg-1"))["tags"] == ["vip"]
+    hfctl("client", "info", "nobody", status=NOT_FOUND)
+    changed = json.loads(hfctl("-o", "json", "client", "set", "reg-1", "--user", "ben", "--add-tags", "a,b",
+                               "--remove-tags", "vip"))
+    assert (changed["user_id"], changed["tags"], changed["session"]) == ("ben", ["a", "b"], "updated")
+    assert "CONFLICTING_FIELDS" in hfctl("client", "set", "reg-1", "--tags", "x", "--add-tags", "y", status=REFUSED)
+    assert set(rows_of(hfctl("user", "show", "ana"))) == {"REGISTRATION", "reg-2"}
+
+    hfctl("tag", "add", "sale", "reg-1", "reg-2")
+    assert "UNREGISTERED" in hfctl("tag", "add", "sale", "nobody", status=PARTIAL)
+    hfctl("tag", "remove", "sale", "reg-1")
+    wait_until(lambda: rows_of(hfctl("tag", "list")).get("sale") == ["1"])
+    assert json.loads(hfctl("-o", "json", "tag", "show", "sale"))["registrations"] == 1
+    hfctl("tag", "delete", "sale", status=USAGE)
+    assert json.loads(hfctl("-o", "json", "tag", "delete", "sale", "--yes"))["removed"] == 1
+
+    assert json.loads(hfctl("-o", "json", "presence"))["online_registrations"] == 2
+    assert "2" in hfctl("report", "registrations", "--unit", "hour", "--count", "1")
+    hfctl("user", "kick", "ana", "--reason", "bye")
+    assert phones["reg-2"].wait_closed().code == 4007
+    hfctl("client", "bar", "reg-1", "--seconds", "60", "--reason", "spam")
+    assert phones["reg-1"].wait_closed().code == 4005
+    hfctl("client", "unbar", "reg-1")
+    hfctl("client", "forget", "reg-1", status=USAGE)
+    hfctl("client", "forget", "reg-1", "--yes")
+    hfctl("client", "info", "reg-1", status=NOT_FOUND)

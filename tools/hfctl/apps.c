@@ -32,35 +32,41 @@ int command_app_list(struct ctl *ctl, int argc, char **argv)
 
 /* What app create and app set may change, as the options gave it. */
 struct app_changes {
-	const char *name, *rate, *burst, *payload, *stored;
+	const char *name, *rate, *burst, *payload, *stored, *broadcasts, *requests;
 };
 
-#define APP_OPTIONS(changes)                                         \
-	{ "name", "TEXT", "", &(changes).name },                     \
-		{ "messages-per-second", "N", "", &(changes).rate }, \
-		{ "burst", "N", "", &(changes).burst },              \
-		{ "payload", "SIZE", "", &(changes).payload },       \
-	{                                                            \
-		"stored", "N", "", &(changes).stored                 \
-	}
+/* clang-format off */
+#define APP_OPTIONS(changes)                                           \
+	{ "name", "TEXT", "", &(changes).name },                       \
+	{ "messages-per-second", "N", "", &(changes).rate },           \
+	{ "burst", "N", "", &(changes).burst },                        \
+	{ "payload", "SIZE", "", &(changes).payload },                 \
+	{ "stored", "N", "", &(changes).stored },                      \
+	{ "broadcasts", "N", "", &(changes).broadcasts },              \
+	{ "requests-per-second", "N", "", &(changes).requests }
+/* clang-format on */
 
 static json_t *changes_json(const struct app_changes *changes)
 {
+	const struct {
+		const char *name, *value;
+	} numbers[] = {
+		{ "messages_per_second", changes->rate },
+		{ "burst", changes->burst },
+		{ "stored_per_registration", changes->stored },
+		{ "broadcasts", changes->broadcasts },
+		{ "requests_per_second", changes->requests },
+	};
 	json_t *body = json_object(), *limits = json_object();
 
 	if (changes->name != NULL)
 		json_object_set_new(body, "name", json_string(changes->name));
-	if (changes->rate != NULL)
-		json_object_set_new(limits, "messages_per_second",
-				    json_integer(strtoll(changes->rate, NULL, 10)));
-	if (changes->burst != NULL)
-		json_object_set_new(limits, "burst",
-				    json_integer(strtoll(changes->burst, NULL, 10)));
 	if (changes->payload != NULL)
 		json_object_set_new(limits, "payload", json_string(changes->payload));
-	if (changes->stored != NULL)
-		json_object_set_new(limits, "stored_per_registration",
-				    json_integer(strtoll(changes->stored, NULL, 10)));
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (numbers[i].value != NULL)
+			json_object_set_new(limits, numbers[i].name,
+					    json_integer(strtoll(numbers[i].value, NULL, 10)));
 	if (json_object_size(limits) > 0)
 		json_object_set(body, "limits", limits);
 	json_decref(limits);
@@ -177,10 +183,12 @@ int command_key_list(struct ctl *ctl, int argc, char **argv)
 
 int command_key_create(struct ctl *ctl, int argc, char **argv)
 {
-	const char *role = "sender", *expires = NULL;
+	const char *role = "sender", *expires = NULL, *requests = NULL, *network = NULL;
 	const struct ctl_option options[] = {
 		{ "role", "viewer|sender|admin", "", &role },
 		{ "expires-at", "TIME", "", &expires },
+		{ "requests-per-second", "N", "", &requests },
+		{ "from", "NETWORK", "", &network },
 		{ 0 },
 	};
 	const char *words[1] = { NULL }, *app;
@@ -192,6 +200,11 @@ int command_key_create(struct ctl *ctl, int argc, char **argv)
 	body = json_pack("{s:s}", "role", role);
 	if (expires != NULL)
 		json_object_set_new(body, "expires_at", json_string(expires));
+	if (requests != NULL)
+		json_object_set_new(body, "requests_per_second",
+				    json_integer(strtoll(requests, NULL, 10)));
+	if (network != NULL)
+		json_object_set_new(body, "allowed_cidrs", json_pack("[s]", network));
 	result = ctl_request(ctl, "POST", body, &answer, "/v1/apps/%s/keys", app);
 	if (result == EXIT_OK)
 		show_object(ctl, answer);

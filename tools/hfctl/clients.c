@@ -1,4 +1,4 @@
-/* client show, client kick, queue show, queue purge. */
+/* client list, show and kick; user kick; queue show and purge. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,19 +45,65 @@ int command_client_show(struct ctl *ctl, int argc, char **argv)
 	return result;
 }
 
-int command_client_kick(struct ctl *ctl, int argc, char **argv)
+int command_client_list(struct ctl *ctl, int argc, char **argv)
+{
+	static const struct ctl_column columns[] = {
+		{ "REGISTRATION", "registration_id" },
+		{ "NODE", "node" },
+		{ "PEER", "peer_ip" },
+		{ "PLATFORM", "platform" },
+		{ "USER", "user_id" },
+		{ "CONNECTED", "connected_at" },
+		{ "CONNECTION", "connection_id" },
+		{ 0 },
+	};
+	const char *node = NULL, *user = NULL, *limit = NULL, *cursor = NULL, *words[1] = { NULL };
+	const struct ctl_option options[] = {
+		{ "node", "ID", "", &node },
+		{ "user", "ID", "", &user },
+		{ "limit", "N", "", &limit },
+		{ "cursor", "TEXT", "", &cursor },
+		{ 0 },
+	};
+	const char *app;
+	char query[1024];
+	json_t *answer;
+	int result;
+
+	if (!ctl_parse(argc, argv, options, words, 0) || (app = ctl_app(ctl)) == NULL ||
+	    !ctl_query((const struct ctl_parameter[]){ { "node", node },
+						       { "user_id", user },
+						       { "limit", limit },
+						       { "cursor", cursor },
+						       { 0 } },
+		       query, sizeof(query)))
+		return EXIT_USAGE;
+	result = ctl_request(ctl, "GET", NULL, &answer, "/v1/apps/%s/connections%s", app, query);
+	if (result != EXIT_OK)
+		return result;
+	show_page(ctl, answer, "connections", columns);
+	if (!json_is_true(json_object_get(answer, "complete")))
+		result = EXIT_PARTIAL;
+	json_decref(answer);
+	return result;
+}
+
+/* Kick whom `field` names: registrations or users. */
+static int kick(struct ctl *ctl, int argc, char **argv, const char *field, const char *what)
 {
 	enum { MAX = 1000 };
 	static const struct ctl_column columns[] = { { "REGISTRATION", "registration_id" },
 						     { "RESULT", "result" },
 						     { 0 } };
-	const char *words[MAX + 1] = { NULL }, *app, *code = "4007", *reason = "kicked by operator";
+	const char *words[MAX + 1] = { NULL }, *app, *code = NULL, *reason = "kicked by operator";
+	const char *bar = NULL;
 	const struct ctl_option options[] = {
 		{ "code", "N", "", &code },
 		{ "reason", "TEXT", "", &reason },
+		{ "bar", "SECONDS", "", &bar },
 		{ 0 },
 	};
-	json_t *list = json_array(), *answer, *row;
+	json_t *list = json_array(), *body, *answer, *row;
 	size_t i;
 	int result;
 
@@ -69,12 +115,14 @@ int command_client_kick(struct ctl *ctl, int argc, char **argv)
 		json_array_append_new(list, json_string(words[i]));
 	if (i == 0) {
 		json_decref(list);
-		return usage_error("client kick needs a registration id");
+		return usage_error("the command needs %s", what);
 	}
-	result = ctl_request(ctl, "POST",
-			     json_pack("{s:o, s:I, s:s}", "registration_id", list, "code",
-				       (json_int_t)strtoll(code, NULL, 10), "reason", reason),
-			     &answer, "/v1/apps/%s/connections/disconnect", app);
+	body = json_pack("{s:o, s:s}", field, list, "reason", reason);
+	if (code != NULL)
+		json_object_set_new(body, "code", json_integer(strtoll(code, NULL, 10)));
+	if (bar != NULL)
+		json_object_set_new(body, "bar_s", json_integer(strtoll(bar, NULL, 10)));
+	result = ctl_request(ctl, "POST", body, &answer, "/v1/apps/%s/connections/disconnect", app);
 	if (result != EXIT_OK)
 		return result;
 	show_list(ctl, answer, "results", columns);
@@ -87,6 +135,16 @@ int command_client_kick(struct ctl *ctl, int argc, char **argv)
 	}
 	json_decref(answer);
 	return result;
+}
+
+int command_client_kick(struct ctl *ctl, int argc, char **argv)
+{
+	return kick(ctl, argc, argv, "registration_id", "a registration id");
+}
+
+int command_user_kick(struct ctl *ctl, int argc, char **argv)
+{
+	return kick(ctl, argc, argv, "user_id", "a user id");
 }
 
 /* GET or DELETE of one registration's queue. */

@@ -53,6 +53,13 @@ int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int ctl_request(const struct ctl *ctl, const char *method, json_t *body, json_t **ret_answer,
 		const char *path_format, ...) __attribute__((format(printf, 5, 6)));
 
+/* A query string from pairs of name and value (NULL: left out): "?a=b&c=d", or "". False after
+ * saying that it is too long. */
+struct ctl_parameter {
+	const char *name, *value; /* name NULL ends the list */
+};
+bool ctl_query(const struct ctl_parameter *parameters, char *ret, size_t size);
+
 /* output.c */
 struct ctl_column {
 	const char *header; /* NULL ends the list */
@@ -60,6 +67,9 @@ struct ctl_column {
 };
 /* The array under `key` of the answer as a table, or the whole answer as JSON. */
 void show_list(const struct ctl *ctl, const json_t *answer, const char *key,
+	       const struct ctl_column *columns);
+/* The same, and on stderr how to see the next page if there is one. */
+void show_page(const struct ctl *ctl, const json_t *answer, const char *key,
 	       const struct ctl_column *columns);
 /* One object as "key: value" lines, or as JSON. */
 void show_object(const struct ctl *ctl, const json_t *answer);
@@ -71,6 +81,23 @@ int command_push_send(struct ctl *ctl, int argc, char **argv);
 int command_push_status(struct ctl *ctl, int argc, char **argv);
 int command_client_show(struct ctl *ctl, int argc, char **argv);
 int command_client_kick(struct ctl *ctl, int argc, char **argv);
+int command_client_list(struct ctl *ctl, int argc, char **argv);
+int command_client_info(struct ctl *ctl, int argc, char **argv);
+int command_client_set(struct ctl *ctl, int argc, char **argv);
+int command_client_forget(struct ctl *ctl, int argc, char **argv);
+int command_client_bar(struct ctl *ctl, int argc, char **argv);
+int command_client_unbar(struct ctl *ctl, int argc, char **argv);
+int command_user_show(struct ctl *ctl, int argc, char **argv);
+int command_user_kick(struct ctl *ctl, int argc, char **argv);
+int command_tag_list(struct ctl *ctl, int argc, char **argv);
+int command_tag_show(struct ctl *ctl, int argc, char **argv);
+int command_tag_add(struct ctl *ctl, int argc, char **argv);
+int command_tag_remove(struct ctl *ctl, int argc, char **argv);
+int command_tag_delete(struct ctl *ctl, int argc, char **argv);
+int command_presence(struct ctl *ctl, int argc, char **argv);
+int command_report_registrations(struct ctl *ctl, int argc, char **argv);
+int command_report_messages(struct ctl *ctl, int argc, char **argv);
+int command_report_labels(struct ctl *ctl, int argc, char **argv);
 int command_app_list(struct ctl *ctl, int argc, char **argv);
 int command_app_create(struct ctl *ctl, int argc, char **argv);
 int command_app_show(struct ctl *ctl, int argc, char **argv);

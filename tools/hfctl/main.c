@@ -39,13 +39,52 @@ static const struct command commands[] = {
 	  "it was not stored for some of the registrations: `failed` says for which.\n",
 	  command_push_send },
 	{ "push status", "MESSAGE", "what became of a message", NULL, command_push_status },
+	{ "client list", "[--node ID | --user ID] [--limit N] [--cursor C]", "who is connected",
+	  "  --node ID   in this room only\n"
+	  "  --user ID   of this user only\n"
+	  "  --limit N   1 to 1000; default 100\n"
+	  "Exit status 6 when a room did not answer.\n",
+	  command_client_list },
 	{ "client show", "REGISTRATION", "where a registration is connected",
 	  "Exit status 2 when it is not connected.", command_client_show },
-	{ "client kick", "REGISTRATION... [--code N] [--reason TEXT]", "end its connection",
+	{ "client kick", "REGISTRATION... [OPTION]...", "end its connection",
 	  "  --code N       close code told to the client, 4000 to 4399; default 4007 (kicked)\n"
 	  "  --reason TEXT  told to the client, 123 bytes at most\n"
+	  "  --bar SECONDS  and keep it away for so long; it is told 4005\n"
 	  "Exit status 6 when not all of them were connected.\n",
 	  command_client_kick },
+	{ "client info", "REGISTRATION", "what is known of a registration", NULL,
+	  command_client_info },
+	{ "client set", "REGISTRATION [OPTION]...", "change its user or tags",
+	  "  --user ID, --no-user\n"
+	  "  --add-tags T,.. --remove-tags T,..\n"
+	  "  --tags T,..          these and no others\n",
+	  command_client_set },
+	{ "client forget", "REGISTRATION --yes", "as if it had never attached", NULL,
+	  command_client_forget },
+	{ "client bar", "REGISTRATION --seconds N [--reason TEXT]", "end it and keep it away",
+	  "Up to 2592000 seconds (30 days). The client is told 4005 and the reason.\n",
+	  command_client_bar },
+	{ "client unbar", "REGISTRATION", "let it in again", NULL, command_client_unbar },
+	{ "user show", "USER", "a user's registrations", NULL, command_user_show },
+	{ "user kick", "USER... [OPTION]...",
+	  "end all connections of users; options as client kick", NULL, command_user_kick },
+	{ "tag list", "[--prefix TEXT] [--limit N] [--cursor C]", "tags, and how many have each",
+	  NULL, command_tag_list },
+	{ "tag show", "TAG", "how many registrations have a tag", NULL, command_tag_show },
+	{ "tag add", "TAG REGISTRATION...", "put it on registrations",
+	  "Exit status 6 when some could not be changed.", command_tag_add },
+	{ "tag remove", "TAG REGISTRATION...", "take it off registrations",
+	  "Exit status 6 when some could not be changed.", command_tag_remove },
+	{ "tag delete", "TAG --yes", "take it off all registrations", NULL, command_tag_delete },
+	{ "presence", "", "how many are connected, by platform",
+	  "Exit status 6 when a room did not answer.", command_presence },
+	{ "report registrations", "[--unit hour|day] [--start TIME] [--count N]",
+	  "registrations that were new, and last seen", NULL, command_report_registrations },
+	{ "report messages", "MESSAGE...", "what became of up to 100 messages", NULL,
+	  command_report_messages },
+	{ "report labels", "[LABEL] [--from DAY] [--to DAY]", "what became of a label's messages",
+	  NULL, command_report_labels },
 	{ "queue show", "REGISTRATION", "messages owed to a registration", NULL,
 	  command_queue_show },
 	{ "queue purge", "REGISTRATION --yes", "forget what is owed to a registration", NULL,
@@ -62,7 +101,9 @@ static const struct command commands[] = {
 	  "  --messages-per-second N  recipients a second, per center\n"
 	  "  --burst N                recipients at once\n"
 	  "  --payload SIZE           largest payload, 4KiB to 64KiB\n"
-	  "  --stored N               messages kept per registration, 1 to 1000\n",
+	  "  --stored N               messages kept per registration, 1 to 1000\n"
+	  "  --broadcasts N           running at once\n"
+	  "  --requests-per-second N  requests that are no sends, per center\n",
 	  command_app_create },
 	{ "app show", "ID", "an app and its limits", NULL, command_app_show },
 	{ "app set", "ID [--name TEXT] [LIMIT]...", "change an app; limits as in app create", NULL,
@@ -71,9 +112,11 @@ static const struct command commands[] = {
 	{ "app disable", "ID", "refuse its clients and senders", NULL, command_app_disable },
 	{ "app delete", "ID --yes", "remove an app", NULL, command_app_delete },
 	{ "key list", "", "API keys of --app", NULL, command_key_list },
-	{ "key create", "[--role ROLE] [--expires-at TIME]", "make an API key of --app",
-	  "  --role ROLE        viewer, sender (default) or admin\n"
-	  "  --expires-at TIME  RFC 3339, such as 2027-01-31T00:00:00Z; default never\n"
+	{ "key create", "[OPTION]...", "make an API key of --app",
+	  "  --role ROLE              viewer, sender (default) or admin\n"
+	  "  --expires-at TIME        RFC 3339, such as 2027-01-31T00:00:00Z; default never\n"
+	  "  --requests-per-second N  at most, per center\n"
+	  "  --from NETWORK           it may be used from there only, such as 10.0.0.0/8\n"
 	  "The secret is shown once. A key file holds one line: ID.SECRET\n",
 	  command_key_create },
 	{ "key revoke", "ID", "revoke an API key of --app", NULL, command_key_revoke },
@@ -120,7 +163,7 @@ static size_t show_commands(const char *group)
 		if (group != NULL && (strlen(group) != strcspn(words, " ") ||
 				      strncmp(words, group, strlen(group)) != 0))
 			continue;
-		printf("  %-17s %s\n", words, commands[i].summary);
+		printf("  %-20s %s\n", words, commands[i].summary);
 		count++;
 	}
 	return count;
@@ -147,8 +190,9 @@ static void show_help(void)
 	puts("\n"
 	     "status, node list, app list and what changes an app need the operator's key; push "
 	     "send\n"
-	     "a sender's; kick, purge and key commands an admin's; the rest a viewer's; token\n"
-	     "commands none, they work without a cluster (services/center/README.md).\n"
+	     "a sender's; what changes clients, tags, queues or keys an admin's; the rest a "
+	     "viewer's.\n"
+	     "token commands need none: they work without a cluster (services/center/README.md).\n"
 	     "\n"
 	     "Exit status: 0 done, 1 usage, 2 not found, 3 refused, 4 unreachable, 5 timed out,\n"
 	     "6 done in part.");

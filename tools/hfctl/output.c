@@ -141,6 +141,16 @@ void show_list(const struct ctl *ctl, const json_t *answer, const char *key,
 	}
 }
 
+void show_page(const struct ctl *ctl, const json_t *answer, const char *key,
+	       const struct ctl_column *columns)
+{
+	const char *cursor = json_string_value(json_object_get(answer, "next_cursor"));
+
+	show_list(ctl, answer, key, columns);
+	if (cursor != NULL && !ctl->json)
+		fprintf(stderr, "hfctl: there is more: --cursor %s\n", cursor);
+}
+
 void show_object(const struct ctl *ctl, const json_t *answer)
 {
 	char cell[CELL_MAX];

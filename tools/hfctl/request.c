@@ -131,3 +131,23 @@ int ctl_request(const struct ctl *ctl, const char *method, json_t *body, json_t 
 	free(text);
 	return result;
 }
+
+bool ctl_query(const struct ctl_parameter *parameters, char *ret, size_t size)
+{
+	size_t len = 0;
+
+	ret[0] = '\0';
+	for (; parameters->name != NULL; parameters++) {
+		if (parameters->value == NULL)
+			continue;
+		len += (size_t)snprintf(ret + len, size - len, "%c%s=", len == 0 ? '?' : '&',
+					parameters->name);
+		if (len + 1 >= size || (parameters->value[0] != '\0' &&
+					!ctl_escape(parameters->value, ret + len, size - len))) {
+			usage_error("--%s is too long", parameters->name);
+			return false;
+		}
+		len += strlen(ret + len);
+	}
+	return true;
+}
