@@ -26,7 +26,8 @@ static void broadcast_free(struct broadcast *broadcast)
 	if (broadcast->audience != NULL)
 		hf__audience__free_unpacked(broadcast->audience, NULL);
 	free(broadcast->spans);
-	free(broadcast->missed);
+	marks_free(&broadcast->missed);
+	marks_free(&broadcast->brought);
 	free(broadcast);
 }
 
@@ -142,6 +143,7 @@ bool broadcast_ask(struct room *room, struct broadcast *broadcast, struct sessio
 void broadcast_finish(struct room *room, struct broadcast *broadcast)
 {
 	broadcast->first.active = broadcast->again.active = false;
+	marks_free(&broadcast->brought);
 	if (broadcast_is_done(broadcast))
 		return;
 	broadcast->done_ms = HF_MAX(hf_loop_now_ms(room->loop), 1u);
@@ -157,43 +159,15 @@ void broadcast_finish(struct room *room, struct broadcast *broadcast)
 
 /* Pages */
 
-static void remember_missed(struct broadcast *broadcast, hf_handle session)
-{
-	uint32_t pos = session & HF_SLAB_LIMIT_MAX;
-	uint32_t bytes = HF_MAX(2 * broadcast->missed_bytes, pos / 8 + 64);
-	uint8_t *missed;
-
-	if (pos / 8 >= broadcast->missed_bytes) {
-		missed = realloc(broadcast->missed, bytes);
-		if (missed == NULL)
-			return; /* it comes with the next login */
-		memset(missed + broadcast->missed_bytes, 0, bytes - broadcast->missed_bytes);
-		broadcast->missed = missed;
-		broadcast->missed_bytes = bytes;
-	}
-	broadcast->missed[pos / 8] |= (uint8_t)(1u << pos % 8);
-}
-
-bool broadcast_take_missed(struct broadcast *broadcast, hf_handle session)
-{
-	uint32_t pos = session & HF_SLAB_LIMIT_MAX;
-	uint8_t bit = (uint8_t)(1u << pos % 8);
-
-	if (pos / 8 >= broadcast->missed_bytes || !(broadcast->missed[pos / 8] & bit))
-		return false;
-	broadcast->missed[pos / 8] &= (uint8_t)~bit;
-	return true;
-}
-
-/* Should this page have had the broadcast, and has not? */
-static bool page_lacks(const struct broadcast *broadcast, uint64_t after,
-		       const Hf__LoadReply *reply)
+/* Does this page bring the broadcast, or should it have and has not? */
+static void note_page(struct broadcast *broadcast, hf_handle session, uint64_t after,
+		      const Hf__LoadReply *reply)
 {
 	size_t low = 0, high = reply->n_messages;
 
 	if (after >= broadcast->id ||
 	    (reply->more && (high == 0 || reply->messages[high - 1]->message_id < broadcast->id)))
-		return false;
+		return;
 	while (low < high) { /* they come in the order of ids */
 		size_t middle = low + (high - low) / 2;
 
@@ -202,7 +176,12 @@ static bool page_lacks(const struct broadcast *broadcast, uint64_t after,
 		else
 			high = middle;
 	}
-	return low == reply->n_messages || reply->messages[low]->message_id != broadcast->id;
+	if (low < reply->n_messages && reply->messages[low]->message_id == broadcast->id) {
+		marks_set(&broadcast->brought, session);
+		marks_clear(&broadcast->missed, session);
+	} else {
+		marks_set(&broadcast->missed, session);
+	}
 }
 
 /* The login load was open when the walk came by, or may have been: now it can be decided. */
@@ -220,7 +199,7 @@ static void settle(struct room *room, struct broadcast *broadcast, struct sessio
 	    !broadcast_matches(room, broadcast, session))
 		return;
 	if (broadcast->state == HF__TASK_STATE__TASK_PAUSE) {
-		remember_missed(broadcast, session->handle);
+		marks_set(&broadcast->missed, session->handle);
 		return;
 	}
 	broadcast->matched++;
@@ -246,8 +225,8 @@ void broadcasts_on_page(struct room *room, hf_handle handle, bool login, uint64_
 			return; /* cut, as it could not take what it was given */
 		if (broadcast->app != session->app)
 			continue;
-		if (broadcast->stored && page_lacks(broadcast, after, reply))
-			remember_missed(broadcast, handle);
+		if (broadcast->stored)
+			note_page(broadcast, handle, after, reply);
 		if (login)
 			settle(room, broadcast, session);
 	}

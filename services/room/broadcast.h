@@ -5,9 +5,10 @@
  * sessions that logged in before it could be loaded from the store; whoever came later got it at
  * login (spans.h decides). A session whose login load is still open when the walk comes by is
  * settled when its answer is here. After a pause a second walk finds those that logged in
- * meanwhile: for them the store is asked, as it alone knows what they acked before. A page that
- * covers the broadcast's id and lacks it (it was held just then) is remembered: its session is
- * asked for likewise. So nobody is given it twice, and nobody is left out.
+ * meanwhile: for them the store is asked, as it alone knows what they acked before. Who is behind
+ * loads pages all the time: one that brings the broadcast before the walk comes by is remembered,
+ * and one that covers its id and lacks it (it was held just then): for that session the store is
+ * asked as well. So nobody is given it twice, and nobody is left out.
  *
  * What is done is remembered for a while, as calls may come late or from another center. */
 #ifndef ROOM_BROADCAST_H
@@ -16,6 +17,7 @@
 #include "audience.pb-c.h"
 #include "hf_loop.h"
 #include "hf_slab.h"
+#include "marks.h"
 #include "output.h"
 #include "pace.h"
 #include "room.pb-c.h"
@@ -41,9 +43,9 @@ struct broadcast {
 	struct cursor first, again; /* the walk, and the one after a pause */
 	struct span *spans;
 	size_t span_count;
-	uint8_t *
-		missed; /* bit by position: got a page that lacked it; a bit too many is harmless */
-	uint32_t missed_bytes;
+	/* By position, of sessions whose page lacked it, or brought it. A bit that a predecessor
+	 * left is harmless: who logs in later is never given it unasked. */
+	struct marks missed, brought;
 	uint64_t walked, matched, written, deferred, dropped;
 	uint64_t done_ms, asked_ms; /* monotonic; done_ms 0: not done */
 };
@@ -85,7 +87,6 @@ bool broadcast_give(struct room *room, struct broadcast *broadcast, struct sessi
 bool broadcast_ask(struct room *room, struct broadcast *broadcast, struct session *session);
 bool broadcast_matches(const struct room *room, const struct broadcast *broadcast,
 		       const struct session *session);
-bool broadcast_take_missed(struct broadcast *broadcast, hf_handle session);
 void walk_wake(struct room *room); /* there may be something to do */
 void walk_run(void *room);
 

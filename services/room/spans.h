@@ -6,7 +6,7 @@
 
 #include "hf_base.h"
 
-#define SPANS_MAX 256u /* of one broadcast: each pause makes one more */
+#define SPANS_MAX 1024u /* of one broadcast: each pause makes one more */
 
 struct span {
 	uint32_t from, until; /* until 0: still */

@@ -33,7 +33,8 @@ static bool visit_first(struct room *room, struct broadcast *broadcast, struct s
 	    (broadcast->span_count == 0 && session->epoch > broadcast->start_epoch))
 		return false; /* settled when its page comes; came later */
 	verdict = spans_decide(broadcast->spans, broadcast->span_count, session->log_version);
-	if (verdict == SPANS_SKIP || !broadcast_matches(room, broadcast, session))
+	if (verdict == SPANS_SKIP || marks_has(&broadcast->brought, session->handle) ||
+	    !broadcast_matches(room, broadcast, session))
 		return false;
 	broadcast->matched++;
 	if (verdict == SPANS_GIVE)
@@ -47,11 +48,12 @@ static bool visit_first(struct room *room, struct broadcast *broadcast, struct s
 /* The walk after a pause. Who was counted before and only missed a page counts no second time. */
 static bool visit_again(struct room *room, struct broadcast *broadcast, struct session *session)
 {
-	bool missed = broadcast_take_missed(broadcast, session->handle);
+	bool missed = marks_has(&broadcast->missed, session->handle);
 	uint32_t pos = session->handle & HF_SLAB_LIMIT_MAX;
 	enum spans_verdict verdict;
 	bool is_new;
 
+	marks_clear(&broadcast->missed, session->handle);
 	if (!(session->flags & SESSION_LOADED))
 		return false;
 	verdict = spans_decide(broadcast->spans, broadcast->span_count, session->log_version);

@@ -14,8 +14,8 @@ RUN, PAUSE, CANCEL = 0, 1, 2
 
 
 def new_id(_last=[0]):
-    """Ids are drawn as the services do: milliseconds since 2020 above 22 bits."""
-    _last[0] = max(_last[0] + 1, (int(time.time() * 1000) - 1577836800000) << 22)
+    """Ids are drawn as the services do: milliseconds since 2024 above 22 bits."""
+    _last[0] = max(_last[0] + 1, (int(time.time() * 1000) - 1704067200000) << 22)
     return _last[0]
 
 
@@ -27,9 +27,9 @@ class Broadcast:
     """One task of one room, and its revision."""
 
     def __init__(self, rpc, app, payload=b'"all"', kind=STORED, audience=None, delivery=None,
-                 spans=None):
+                 spans=None, number=None):
         self.rpc = rpc
-        self.id = new_id()
+        self.id = number or new_id()
         self.revision = 0
         self.rate = 0
         self.spans = ([{"from": 1}] if kind else []) if spans is None else spans
@@ -410,3 +410,44 @@ def test_a_barred_registration_gets_nothing_and_reaches_nobody(cluster, app, roo
     phone.login((app, "reg-1"))
     assert phone.next_push().payload == b'"owed"'
     saver.close()
+
+
+def test_who_was_brought_it_by_a_page_is_not_given_it_again(new_cluster):
+    app = new_cluster.add_app(7)
+    new_cluster.start(settings={"room": {"limits__unacked": 2}})
+    room, saver = Rpc(new_cluster.room), Rpc(new_cluster.saver)
+    crowd = Crowd(new_cluster, app, 20, acks=False)
+    last = session_of(new_cluster, app, "crowd-19")
+    # Old enough for nothing else to keep it from being written twice: a scheduled one has such an id.
+    hour_ago = new_id() - (3600000 << 22)
+
+    def store(number, payload):
+        """As the broadcast log would have it: this page brings it."""
+        reply = saver("Store", frames=[hexed(wire.push(number, app.id, payload))], items=[{
+            "message_id": number, "app": app.id, "registration": "crowd-19", "class": STORED,
+            "expires_ms": int(time.time() * 1000) + 600000, "cap": 100}])
+        assert not reply["failures"] and not reply["unregistered"]
+
+    for number in range(3):
+        store(hour_ago + number, b"before")
+        room("Push", items=[{"message_id": hour_ago + number, "class": STORED,
+                             "frame": hexed(wire.push(hour_ago + number, app.id, b"before")),
+                             "sessions": [last["session"]], "epochs": [last["epoch"]]}])
+    crowd.listen_for(2)
+    assert crowd.who_has(hour_ago + 2) == [], "the window is full: it is behind"
+
+    broadcast = Broadcast(room, app, number=hour_ago + 10)
+    store(broadcast.id, b'"all"')
+    broadcast.tell(rate=10)
+    crowd.listen_for(4)
+    crowd.phones[19].ack(*[one.frame for one in crowd.arrivals if one.phone == 19])
+    wait_until(lambda: crowd.listen(0.01) is not None and 19 in crowd.who_has(broadcast.id))
+    assert not broadcast.read()["done"]
+    crowd.phones[19].ack(broadcast.id, hour_ago + 2)
+    wait_until(lambda: room("Describe", session=last["session"], epoch=last["epoch"])["unacked"] == 0)
+    done = broadcast.wait_done()
+    assert (done["walked"], done["written"]) == (20, 19)
+    crowd.listen(0.3)
+    assert crowd.who_has(broadcast.id) == list(range(20))
+    saver.close()
+    room.close()
