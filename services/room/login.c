@@ -152,7 +152,7 @@ static struct frame *encode_login_ack(struct room *room, const struct connection
 	};
 	ssize_t len;
 
-	if (config->linger.time_ms >= 1000 &&
+	if (connection->first_session != 0 && config->linger.time_ms >= 1000 &&
 	    ticket_make(&room->ticket_key, connection->handle, connection->opened, ticket) == 0) {
 		ack.linger_s = (uint32_t)(config->linger.time_ms / 1000);
 		ack.ticket = hf_bytes_of(ticket, sizeof(ticket));
@@ -165,6 +165,19 @@ static struct frame *encode_login_ack(struct room *room, const struct connection
 		};
 	len = hf_wire_encode_login_ack(&ack, wire, sizeof(wire));
 	return len > 0 ? frame_new(wire, (size_t)len) : NULL;
+}
+
+/* BYE has one code, so that LOGIN_ACK goes before it where there are several to tell. */
+static void nobody_attached(struct room *room, struct connection *connection,
+			    const struct login *login)
+{
+	struct login_result first = login->results[0];
+
+	++*room->metrics.rejected[REJECT_LOGIN];
+	if (login->count > 1)
+		connection_send_control(room, connection,
+					encode_login_ack(room, connection, login));
+	connection_close(room, connection, first.code, first.reason);
 }
 
 /* Once register knows all sessions, or will not in time: answer, and ask what is owed. */
@@ -180,9 +193,7 @@ static void finish_if_known(struct room *room, struct connection *connection)
 			return;
 	}
 	if (connection->first_session == 0) {
-		++*room->metrics.rejected[REJECT_LOGIN];
-		connection_close(room, connection, login->results[0].code,
-				 login->results[0].reason);
+		nobody_attached(room, connection, login);
 		return;
 	}
 

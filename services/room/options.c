@@ -64,7 +64,7 @@ const struct hf_option room_options[] = {
 	  600000, "from accept to a valid LOGIN", .reloadable = true },
 	{ "limits.register_timeout", HF_OPT_MSEC, AT(limits.register_timeout_ms), "1s", 10, 60000,
 	  "longest wait for register in a login; it goes on without", .reloadable = true },
-	{ "limits.login_max", HF_OPT_SIZE, AT(limits.login_max), "16KiB", 1024, HF_WIRE_LOGIN_MAX,
+	{ "limits.login_max", HF_OPT_SIZE, AT(limits.login_max), "64KiB", 1024, HF_WIRE_LOGIN_MAX,
 	  "body of a LOGIN frame", .reloadable = true },
 	{ "limits.frame_max", HF_OPT_SIZE, AT(limits.frame_max), "64KiB", 1024,
 	  HF_WIRE_PAYLOAD_MAX + 1024, "body of an UPSTREAM frame", .reloadable = true },

@@ -113,6 +113,19 @@ def test_one_bad_session_does_not_spoil_the_good_one(cluster, app, watched):
     assert phone.next_push().payload == b'"hello"'
 
 
+def test_all_refusals_of_a_login_are_told_however_large_it_is(cluster, app, watched):
+    """16 apps with everything at its longest fit into the default limits; each refusal has its own code."""
+    longest = [wire.session(100 + n, "r" * 64, "t" * 2048, "u" * 128, [f"{tag:040}" for tag in range(32)])
+               for n in range(15)]
+    phone = cluster.phone(device="d" * 64)
+    phone.send_bytes(wire.login("d" * 64, [wire.session(7, "r" * 64, "t" * 2048)] + longest, platform="p" * 32,
+                                sdk_version="s" * 32, ticket=b"t" * 64))
+    ack = phone.expect("login_ack")
+    assert ack.results == [(7, 4004)] + [(100 + n, 4002) for n in range(15)]
+    assert not ack.ticket
+    closed_with(phone, 4004)
+
+
 def test_a_second_login_is_a_protocol_violation(cluster, app, watched):
     phone = cluster.phone()
     phone.login((app, "reg-1"))
