@@ -158,6 +158,7 @@ void connection_cut(struct room *room, struct connection *connection, uint32_t c
 	count_end(room, connection, code);
 	release_line(room, connection);
 	connection_set_state(room, connection, CONNECTION_CUT);
+	connection->cut_code = code;
 	room->cut_count++;
 }
 

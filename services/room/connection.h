@@ -51,12 +51,16 @@ struct connection {
 	uint32_t last_heard; /* tick */
 	uint32_t opened;     /* room_age_ms(); from LOGIN_ACK on: wall clock in seconds */
 	uint16_t heartbeat_s;
-	uint8_t listener;   /* index */
-	uint8_t upstream;   /* UPSTREAM frames that were not answered yet */
-	rate frames, bytes; /* buckets */
-	pool_ref partial;   /* struct partial in input.c */
-	pool_ref profile;   /* what LOGIN told: device, platform, SDK version */
-	pool_ref login;     /* struct login in login.c, while JOINING */
+	uint8_t listener; /* index */
+	uint8_t upstream; /* UPSTREAM frames that were not answered yet */
+	union {
+		rate frames;       /* bucket */
+		uint32_t cut_code; /* CUT: why, as connection_abort() has it */
+	};
+	rate bytes;       /* bucket */
+	pool_ref partial; /* struct partial in input.c */
+	pool_ref profile; /* what LOGIN told: device, platform, SDK version */
+	pool_ref login;   /* struct login in login.c, while JOINING */
 	struct output output;
 	struct ssl_st *tls;
 };

@@ -86,7 +86,7 @@ void linger_expire(struct room *room)
 		if (connection == NULL || connection->state != CONNECTION_CUT)
 			continue; /* resumed */
 		++*room->metrics.lingers[LINGER_OVER];
-		connection_abort(room, connection, CONNECTION_ENDED_EOF);
+		connection_abort(room, connection, connection->cut_code);
 	}
 }
 
