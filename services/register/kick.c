@@ -110,6 +110,12 @@ static void on_replaced_told(const Hf__RoomKickReply *reply, void *ctx)
 
 	if (reply == NULL)
 		++*state->metrics.kicks_failed;
+	for (size_t i = 0; reply != NULL && i < part->count && i < reply->n_kicked; i++) {
+		if (reply->kicked[i]) /* there was a client to be told: that is a fight */
+			takeovers_note(&state->takeovers, part->targets[i].hash,
+				       hf_loop_now_ms(state->service->loop),
+				       state->config->takeovers_limit, state->config->takeovers_ms);
+	}
 	for (size_t i = 0; again && i < part->count; i++) {
 		if (session_is_live(state, part->targets[i].epoch) && replaced_reserve(state))
 			state->replaced[state->replaced_count++] = part->targets[i];
@@ -145,14 +151,15 @@ static void on_replaced_task(void *ctx)
 	free(targets);
 }
 
-void kick_replaced(struct register_state *state, uint64_t epoch, uint32_t session)
+void kick_replaced(struct register_state *state, uint64_t hash, const struct slot_session *session)
 {
 	if (!replaced_reserve(state)) {
 		++*state->metrics.kicks_failed;
 		return;
 	}
-	state->replaced[state->replaced_count++] =
-		(struct kick_target){ .epoch = epoch, .session = session };
+	state->replaced[state->replaced_count++] = (struct kick_target){
+		.epoch = session->epoch, .hash = hash, .session = session->session
+	};
 	++*state->metrics.kicks_replaced;
 	hf_task_schedule(state->service->loop, &state->replaced_task);
 }

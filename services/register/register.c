@@ -17,6 +17,12 @@ static const struct hf_option register_options[] = {
 	  "how often rooms are asked again for slots they have not told yet", .reloadable = true },
 	{ "kick.timeout", HF_OPT_MSEC, AT(kick_timeout_ms), "2s", 100, 60000,
 	  "longest wait for a room to end a session", .reloadable = true },
+	{ "takeovers.limit", HF_OPT_UINT, AT(takeovers_limit), "5", 0, 1000,
+	  "times in takeovers.period that a registration may be taken from a live client before "
+	  "newcomers are refused; 0: no limit",
+	  .reloadable = true },
+	{ "takeovers.period", HF_OPT_MSEC, AT(takeovers_ms), "30s", 1000, 3600000,
+	  "the time that takeovers.limit is about", .reloadable = true },
 	{ 0 },
 };
 
@@ -65,6 +71,8 @@ static void metrics_init(struct register_state *state)
 		{ &metrics->not_owner, "holdfast_register_refusals_total", "reason=\"not_owner\"",
 		  "Sessions refused by reason" },
 		{ &metrics->refused_full, "holdfast_register_refusals_total", "reason=\"full\"",
+		  "Sessions refused by reason" },
+		{ &metrics->throttled, "holdfast_register_refusals_total", "reason=\"throttled\"",
 		  "Sessions refused by reason" },
 		{ &metrics->bad_requests, "holdfast_register_refusals_total",
 		  "reason=\"bad_request\"", "Sessions refused by reason" },

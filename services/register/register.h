@@ -12,6 +12,7 @@
 #include "hf_service.h"
 #include "register.pb-c.h"
 #include "slot_table.h"
+#include "takeovers.h"
 
 #define ROOMS_MAX       (HF_ID_NODE_MAX + 1)
 #define BITMAP_BYTES    (HF_SLOTS / 8)
@@ -24,6 +25,7 @@ struct register_config {
 	uint64_t max_sessions;
 	uint64_t resync_ms;
 	uint64_t kick_timeout_ms;
+	uint64_t takeovers_limit, takeovers_ms;
 };
 
 /* What is known of the room with one node number. */
@@ -38,7 +40,7 @@ struct room_view {
 
 struct register_metrics {
 	uint64_t *lookups[3]; /* by Hf__Presence */
-	uint64_t *added, *removed, *stale, *not_owner, *refused_full, *bad_requests;
+	uint64_t *added, *removed, *stale, *not_owner, *refused_full, *throttled, *bad_requests;
 	uint64_t *kicks_replaced, *kicks_asked, *kicks_failed;
 	uint64_t *slots_synced, *resyncs_asked, *swept;
 };
@@ -59,6 +61,7 @@ struct register_state {
 	struct kick_target *replaced; /* losers of takeovers, told at the end of the turn */
 	size_t replaced_count, replaced_capacity;
 	struct hf_task replaced_task;
+	struct takeovers takeovers;
 	struct register_metrics metrics;
 };
 
@@ -78,11 +81,12 @@ static inline void bitmap_clear(uint8_t *bitmap, uint32_t bit)
 extern const struct hf_service_type register_type;
 
 /* sessions.c: the index itself. All take sessions as they came over RPC. */
-enum add_outcome { ADD_OK, ADD_STALE, ADD_NOT_OWNER, ADD_REFUSED };
+enum add_outcome { ADD_OK, ADD_STALE, ADD_NOT_OWNER, ADD_REFUSED, ADD_THROTTLED };
 bool session_is_valid(const Hf__Session *session);
 /* Is the room process that made this session still there? */
 bool session_is_live(const struct register_state *state, uint64_t epoch);
-enum add_outcome session_add(struct register_state *state, const Hf__Session *session);
+/* `is_new`: from a login, which may be told to stay away; else it is a fact. */
+enum add_outcome session_add(struct register_state *state, const Hf__Session *session, bool is_new);
 void session_remove(struct register_state *state, const Hf__Session *session);
 /* Forget what room `number` has in `slot`. */
 void slot_forget_room(struct register_state *state, uint16_t slot, uint32_t number);
@@ -102,11 +106,11 @@ void room_told_slot(struct register_state *state, uint32_t number, uint16_t slot
 
 /* kick.c: telling rooms to end sessions. */
 struct kick_target {
-	uint64_t epoch;
+	uint64_t epoch, hash; /* hash: of the registration that was taken over */
 	uint32_t session;
 	uint32_t result; /* index into the reply of the call that asked, if one did */
 };
-void kick_replaced(struct register_state *state, uint64_t epoch, uint32_t session);
+void kick_replaced(struct register_state *state, uint64_t hash, const struct slot_session *session);
 void kick_tick(struct register_state *state); /* tell again who was not reached */
 void kick_init(struct register_state *state);
 void kick_deinit(struct register_state *state);

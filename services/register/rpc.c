@@ -23,7 +23,8 @@ static void on_update(Hf__Register_Service *rpc, const Hf__UpdateRequest *reques
 	static const Hf__AddResult results[] = { [ADD_OK] = HF__ADD_RESULT__ADDED,
 						 [ADD_STALE] = HF__ADD_RESULT__STALE,
 						 [ADD_NOT_OWNER] = HF__ADD_RESULT__NOT_OWNER,
-						 [ADD_REFUSED] = HF__ADD_RESULT__NOT_OWNER };
+						 [ADD_REFUSED] = HF__ADD_RESULT__NOT_OWNER,
+						 [ADD_THROTTLED] = HF__ADD_RESULT__THROTTLED };
 	static Hf__AddResult added[UPDATE_MAX];
 	Hf__UpdateReply reply = HF__UPDATE_REPLY__INIT;
 
@@ -43,7 +44,7 @@ static void on_update(Hf__Register_Service *rpc, const Hf__UpdateRequest *reques
 		const Hf__Session *session = request->added[i];
 
 		if (session_is_valid(session) && hf_id_node(session->epoch) == request->room)
-			added[i] = results[session_add(state, session)];
+			added[i] = results[session_add(state, session, true)];
 		else
 			added[i] = HF__ADD_RESULT__STALE;
 		if (added[i] != HF__ADD_RESULT__NOT_OWNER)
@@ -68,7 +69,7 @@ static size_t sync_slot(struct register_state *state, const Hf__SyncRequest *req
 
 		if (!session_is_valid(session) || hf_id_node(session->epoch) != request->room)
 			continue;
-		if (session_add(state, session) == ADD_STALE)
+		if (session_add(state, session, false) == ADD_STALE)
 			ret_stale[stale++] = session;
 	}
 	++*state->metrics.slots_synced;

@@ -37,7 +37,13 @@ static void account(struct register_state *state, const struct slot_table *table
 	}
 }
 
-enum add_outcome session_add(struct register_state *state, const Hf__Session *session)
+static bool is_fought_over(const struct register_state *state, uint64_t hash)
+{
+	return takeovers_too_many(&state->takeovers, hash, hf_loop_now_ms(state->service->loop),
+				  state->config->takeovers_limit, state->config->takeovers_ms);
+}
+
+enum add_outcome session_add(struct register_state *state, const Hf__Session *session, bool is_new)
 {
 	struct hf_bytes registration = bytes_of(session->registration);
 	uint16_t slot =
@@ -61,6 +67,10 @@ enum add_outcome session_add(struct register_state *state, const Hf__Session *se
 		++*state->metrics.stale;
 		return ADD_STALE;
 	}
+	if (is_new && have_live && known.epoch != session->epoch && is_fought_over(state, hash)) {
+		++*state->metrics.throttled;
+		return ADD_THROTTLED;
+	}
 	if (!have && state->sessions >= state->config->max_sessions) {
 		++*state->metrics.refused_full;
 		return ADD_REFUSED;
@@ -74,7 +84,7 @@ enum add_outcome session_add(struct register_state *state, const Hf__Session *se
 		return ADD_REFUSED;
 	}
 	if (have_live && known.epoch != session->epoch)
-		kick_replaced(state, known.epoch, known.session);
+		kick_replaced(state, hash, &known);
 	++*state->metrics.added;
 	return ADD_OK;
 }

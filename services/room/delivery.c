@@ -329,8 +329,7 @@ static void deliver_page(struct room *room, hf_handle handle, const Hf__LoadRepl
 static bool comes_too_late(const struct room *room, const struct session *session,
 			   const Hf__LoadReply *reply)
 {
-	return (reply->n_messages > 0 || reply->lost > 0) &&
-	       room_connection(room, session->connection)->state == CONNECTION_CUT;
+	return (reply->n_messages > 0 || reply->lost > 0) && session_is_cut(room, session);
 }
 
 /* What comes with the answer to a login load, beside messages. False: the session is gone. */

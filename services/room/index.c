@@ -83,6 +83,9 @@ static void on_added(struct room *room, const struct added *added, Hf__AddResult
 	if (result == HF__ADD_RESULT__STALE) {
 		++*room->metrics.stale_sessions;
 		session_end(room, session, HF_CLOSE_REPLACED, HF_BYTES_LITERAL("replaced"));
+	} else if (result == HF__ADD_RESULT__THROTTLED) {
+		session_end(room, session, HF_CLOSE_RATE_LIMITED,
+			    HF_BYTES_LITERAL("another client holds this registration"));
 	} else if (session->flags & SESSION_JOINING) {
 		login_session_known(room, session);
 	}

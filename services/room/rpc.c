@@ -69,8 +69,11 @@ static void on_kick(Hf__Room_Service *rpc, const Hf__RoomKickRequest *request,
 
 		kicked[i] = session != NULL && session->epoch == request->epochs[i] &&
 			    (request->app == 0 || request->app == session->app);
-		if (kicked[i])
-			session_end(room, session, code, reason);
+		if (!kicked[i])
+			continue;
+		if (code == HF_CLOSE_REPLACED && session_is_cut(room, session))
+			kicked[i] = false; /* it ends, but its client was gone before */
+		session_end(room, session, code, reason);
 	}
 	reply.n_kicked = request->n_sessions;
 	reply.kicked = kicked;

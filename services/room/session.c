@@ -301,6 +301,11 @@ static struct frame *encode_end(uint32_t app, uint32_t code, struct hf_bytes rea
 	return len > 0 ? frame_new(wire, (size_t)len) : NULL;
 }
 
+bool session_is_cut(const struct room *room, const struct session *session)
+{
+	return room_connection(room, session->connection)->state == CONNECTION_CUT;
+}
+
 void session_end(struct room *room, struct session *session, uint32_t code, struct hf_bytes reason)
 {
 	struct connection *connection = room_connection(room, session->connection);

@@ -64,6 +64,9 @@ struct hf_profile session_profile(const struct room *room, const struct session 
 void session_note(struct room *room, const struct session *session, enum hf_why_outcome outcome,
 		  uint64_t message_id, uint64_t detail);
 
+/* Its client is gone; it lingers. */
+bool session_is_cut(const struct room *room, const struct session *session);
+
 /* The session is over: register is told, the record is gone. Nothing is said to the client. */
 void session_drop(struct room *room, struct session *session);
 /* The same with DETACH_ACK to the client, and BYE when it was the connection's last one. */

@@ -126,6 +126,37 @@ def test_all_refusals_of_a_login_are_told_however_large_it_is(cluster, app, watc
     closed_with(phone, 4004)
 
 
+def test_two_clients_that_fight_over_a_registration_are_held_back(cluster, app, watched):
+    """Each comes again when it was told that it lost. After a few rounds the newcomer is told to stay away."""
+    phones = [cluster.phone(device="a")]
+    phones[0].login((app, "reg-1"))
+    for turn in range(5):
+        phones.append(cluster.phone(device="ba"[turn % 2]))
+        phones[-1].login((app, "reg-1"))
+        closed_with(phones[-2], 4006)
+    counted = "holdfast_register_refusals_total"
+    late = cluster.phone(device="a")
+    with pytest.raises(Closed) as closed:
+        late.login((app, "reg-1"))
+    assert closed.value.bye.code == 4101
+    assert cluster.register.metric(counted, reason="throttled") == 1
+    app.send("who", "reg-1")
+    assert phones[-1].next_push().payload == b'"who"'
+    # Another registration is nobody's fight.
+    cluster.phone(device="c").login((app, "reg-2"))
+
+
+def test_a_client_that_returns_again_and_again_fights_nobody(cluster, app, watched):
+    """Its connections die, and it has lost its ticket each time: nobody is thrown out by that."""
+    for _ in range(12):
+        phone = cluster.phone()
+        assert phone.login((app, "reg-1")).results == [(7, 0)]
+        phone.reset()
+        lingering = "holdfast_room_lingering_connections"
+        wait_until(lambda: cluster.room.metric(lingering) == 1)
+    assert cluster.register.metric("holdfast_register_refusals_total", reason="throttled") == 0
+
+
 def test_a_second_login_is_a_protocol_violation(cluster, app, watched):
     phone = cluster.phone()
     phone.login((app, "reg-1"))

@@ -97,7 +97,7 @@ static enum add_outcome add(struct cluster *c, uint64_t epoch)
 	session.registration = (ProtobufCBinaryData){ 5, registration };
 	session.epoch = epoch;
 	session.session = 1;
-	return session_add(c->state, &session);
+	return session_add(c->state, &session, true);
 }
 
 static Hf__Presence find(struct cluster *c)
