@@ -116,7 +116,8 @@ def test_accepted_events_survive_the_kill_of_saver_and_redis(new_cluster):
 def test_lists_come_in_pages_and_of_the_lanes_asked_for(new_cluster):
     started(new_cluster, webhook("a", "*"), webhook("b", "*"))
     saver = new_cluster.saver
-    call(saver, "SpoolAppend", {"events": [event(f"r{n}", id=n + 1) for n in range(500)]})
+    for part in range(2):  # enough for every lane to get one
+        call(saver, "SpoolAppend", {"events": [event(f"r{part}-{n}", id=part * 1000 + n + 1) for n in range(1000)]})
     found, after = [], None
     while True:
         request = {"lanes": ALL_LANES, "max": 7}

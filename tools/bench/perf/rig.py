@@ -4,9 +4,11 @@ import contextlib
 import os
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 import base64
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
@@ -71,6 +73,12 @@ def run_json(command, timeout=120, cpu=None):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def payload(size):
+    """As hf-bench push writes it, of now: what its clients measure."""
+    now = time.time_ns()
+    return struct.pack("<4sIQQQ", b"HFB1", now & 0xffffffff, 1, now, now).ljust(size, b"\0")
+
+
 class Rig:
     """A cluster of one process a role, unless told otherwise."""
 
@@ -131,6 +139,17 @@ class Rig:
         with open(path, "w", encoding="ascii") as file:
             file.write(self.app.key("sender") + "\n")
         return path
+
+    def broadcast(self, data, **message):
+        """One message to everybody; its id."""
+        answer = self.app.call("POST", "messages", {"audience": "all", "message": {
+            "data_b64": base64.b64encode(data).decode(), **message}})
+        if answer.status != 202:
+            raise RuntimeError(f"broadcast refused: {answer}")
+        return answer.json["message_id"]
+
+    def message_state(self, message):
+        return self.app.call("GET", f"messages/{message}").json["state"]
 
     def certificate(self):
         """(certificate, key), signed by itself."""
