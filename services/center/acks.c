@@ -71,7 +71,8 @@ void message_await_acks(struct message *message, uint64_t timeout_ms)
 	message->ack_waits = 0;
 	message->ack_wait = wait;
 	for (uint32_t i = 0; i < message->target_count; i++)
-		if (message->targets[i].outcome != TARGET_FAILED)
+		if (message->targets[i].outcome != TARGET_FAILED &&
+		    message->targets[i].outcome != TARGET_UNREGISTERED)
 			await_one(wait, &message->targets[i], timeout_ms);
 	one_less(wait);
 }

@@ -91,6 +91,8 @@ static void make_metrics(struct center *center)
 						     "phase=\"route\"", NULL);
 	counters->store_failed = hf_metrics_counter(metrics, "holdfast_center_store_failed_total",
 						    NULL, "recipients that could not be stored");
+	counters->unregistered = hf_metrics_counter(metrics, "holdfast_center_unregistered_total",
+						    NULL, "Recipients that never attached.");
 	counters->replayed = hf_metrics_counter(metrics, "holdfast_center_replayed_total", NULL,
 						"answers given again for an idempotency key");
 	counters->store_us =

@@ -44,7 +44,7 @@ enum center_kind {
 struct center_counters {
 	uint64_t *accepted[CENTER_KIND_COUNT];
 	uint64_t *written, *deferred, *offline, *dropped, *unrouted, *gone;
-	uint64_t *store_retries, *route_retries, *store_failed, *replayed;
+	uint64_t *store_retries, *route_retries, *store_failed, *unregistered, *replayed;
 	struct hf_histogram *store_us, *write_us;
 };
 

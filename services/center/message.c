@@ -344,6 +344,7 @@ void message_target_done(struct target *target, enum target_outcome outcome)
 		break;
 	case TARGET_UNREGISTERED:
 		message->unregistered++;
+		++*counters->unregistered;
 		break;
 	case TARGET_WRITTEN:
 		message->written++;

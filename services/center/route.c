@@ -20,9 +20,20 @@ static struct hf_peer *room_of(struct center *center, const struct target *targe
 	return hf_peers_by_number(center->rooms, target->room);
 }
 
+/* While a message is stored, register is asked about those that the store does not know. */
+static bool is_in_doubt(const struct target *target)
+{
+	return target->message->phase == MESSAGE_STORING;
+}
+
+static enum target_outcome given_up(const struct target *target)
+{
+	return is_in_doubt(target) ? TARGET_FAILED : TARGET_UNROUTED;
+}
+
 static void fail(struct target *target)
 {
-	message_target_retry(target, TARGET_UNROUTED);
+	message_target_retry(target, given_up(target));
 }
 
 void route_begin(struct target *target)
@@ -40,11 +51,20 @@ static void failed(struct lane_batch *batch, enum hf_rpc_status status)
 			target->alone = true;
 			route_begin(target);
 		} else if (status == HF_RPC_INVALID || status == HF_RPC_UNKNOWN_METHOD) {
-			message_target_done(target, TARGET_UNROUTED);
+			message_target_done(target, given_up(target));
 		} else {
-			message_target_retry(target, TARGET_UNROUTED);
+			message_target_retry(target, given_up(target));
 		}
 	}
+}
+
+/* Attached and not known to the store: its record is on its way there. */
+static void settle_doubt(struct target *target, Hf__Presence presence)
+{
+	if (presence == HF__PRESENCE__OFFLINE)
+		message_target_done(target, TARGET_UNREGISTERED);
+	else
+		message_target_retry(target, TARGET_FAILED);
 }
 
 static void on_looked_up(const Hf__LookupReply *reply, void *ctx)
@@ -60,7 +80,9 @@ static void on_looked_up(const Hf__LookupReply *reply, void *ctx)
 		struct target *target = batch->targets[i];
 		const Hf__LookupResult *result = reply->results[i];
 
-		if (result->presence == HF__PRESENCE__OFFLINE) {
+		if (is_in_doubt(target)) {
+			settle_doubt(target, result->presence);
+		} else if (result->presence == HF__PRESENCE__OFFLINE) {
 			message_target_done(target, TARGET_OFFLINE);
 		} else if (result->presence == HF__PRESENCE__ONLINE) {
 			target->room = result->room;

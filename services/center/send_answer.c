@@ -31,12 +31,18 @@ const char *send_kind_name(const struct request *request)
 	return request->user_count == 0 && request->target_count == 1 ? "unicast" : "multicast";
 }
 
+/* The recipients that there are. */
+static uint32_t resolved_of(const struct message *message)
+{
+	return message->target_count - message->unregistered;
+}
+
 static bool is_satisfied(const struct send *send)
 {
 	const struct message *message = send->message;
 
-	return (send->wait == REQUEST_WAIT_ROUTED && message->written == message->target_count) ||
-	       (send->wait == REQUEST_WAIT_ACKED && message->acked == message->target_count);
+	return (send->wait == REQUEST_WAIT_ROUTED && message->written == resolved_of(message)) ||
+	       (send->wait == REQUEST_WAIT_ACKED && message->acked == resolved_of(message));
 }
 
 /* How far the message has come for all its recipients. */
@@ -44,9 +50,9 @@ static const char *state_name(const struct message *message, enum request_wait w
 {
 	if (wait == REQUEST_WAIT_NONE)
 		return "accepted";
-	if (message->acked == message->target_count)
+	if (message->acked == resolved_of(message))
 		return "acked";
-	if (message->written == message->target_count)
+	if (message->written == resolved_of(message))
 		return "routed";
 	if (message->class == REQUEST_TRANSIENT && message->phase == MESSAGE_DONE &&
 	    message->written == 0)
@@ -101,11 +107,12 @@ static int word_answer(struct send *send, uint32_t listed_max)
 	hf_clock_format(message->wall_ms, at);
 	err = hf_buffer_printf(&send->text,
 			       "{\"message_id\":\"%s\",\"state\":\"%s\",\"accepted_at\":\"%s\","
-			       "\"targets\":{\"kind\":\"%s\",\"requested\":%u,\"accepted\":%u},"
+			       "\"targets\":{\"kind\":\"%s\",\"requested\":%u,\"resolved\":%u,"
+			       "\"accepted\":%u},"
 			       "\"durability\":\"%s\",\"replayed\":false",
 			       id, state_name(message, send->wait), at,
 			       multicast ? "multicast" : "unicast", message->target_count,
-			       message->accepted, durability_name(message));
+			       resolved_of(message), message->accepted, durability_name(message));
 	if (err == 0 && send->wait != REQUEST_WAIT_NONE)
 		err = hf_buffer_printf(&send->text,
 				       ",\"counters\":{\"written\":%u,\"offline\":%u,"

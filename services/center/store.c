@@ -64,7 +64,8 @@ static void take_failures(struct lane_batch *batch, const Hf__StoreReply *reply)
 	}
 }
 
-/* Who never attached is owed nothing. */
+/* Nobody attached as them, as far as the store knows: unless somebody is about to. A room tells
+ * register of a session first, and the store with the load that follows, so register is asked. */
 static void take_unregistered(struct lane_batch *batch, const Hf__StoreReply *reply)
 {
 	for (size_t i = 0; i < reply->n_unregistered; i++) {
@@ -74,7 +75,8 @@ static void take_unregistered(struct lane_batch *batch, const Hf__StoreReply *re
 		if (target == NULL)
 			continue;
 		batch->targets[item] = NULL;
-		message_target_done(target, TARGET_UNREGISTERED);
+		target->message->store_reason = "STORE_UNAVAILABLE";
+		route_begin(target);
 	}
 }
 

@@ -9,10 +9,12 @@ struct item {
 	struct saver_row_waiter waiter; /* durable: told when the row is committed */
 	struct store *store;
 	struct saver_frame *frame;
-	struct hf_bytes collapse_key; /* borrowed from the request: until it is sent */
+	uint8_t collapse_len;
+	uint8_t collapse_key[SAVER_COLLAPSE_KEY_MAX];
 	uint64_t message_id, expires_ms;
 	uint32_t cap;
 	uint8_t class;
+	bool unregistered;      /* nobody ever attached as this registration: not stored */
 	enum saver_error error; /* why it is not stored, or not known to be */
 	struct saver_name name;
 };
@@ -39,12 +41,16 @@ static void answer(struct store *store)
 {
 	Hf__StoreReply reply = HF__STORE_REPLY__INIT;
 	Hf__StoreFailure failures[SAVER_STORE_ITEMS_MAX], *pointers[SAVER_STORE_ITEMS_MAX];
+	uint32_t unregistered[SAVER_STORE_ITEMS_MAX];
 	enum saver_error first = SAVER_OK;
 
+	reply.unregistered = unregistered;
 	for (size_t i = 0; i < store->count; i++) {
 		enum saver_error error = store->items[i].error;
 		Hf__StoreFailure *failure = &failures[reply.n_failures];
 
+		if (store->items[i].unregistered)
+			unregistered[reply.n_unregistered++] = (uint32_t)i;
 		if (error == SAVER_OK)
 			continue;
 		if (first == SAVER_OK)
@@ -209,9 +215,11 @@ static enum saver_error put(struct item *item)
 				     { field, sizeof(field) },
 				     { bytes, 0 } };
 
-	if (item->collapse_key.len > 0)
+	if (item->collapse_len > 0)
 		return saver_collapse_send(redis, SAVER_OP_STORE, &item->name, item->message_id,
-					   &value, item->collapse_key, false, on_collapse, item);
+					   &value,
+					   hf_bytes_of(item->collapse_key, item->collapse_len),
+					   false, on_collapse, item);
 	saver_field_encode(item->message_id, field);
 	words[3].len = saver_value_encode(&value, bytes);
 	return saver_redis_send(redis, saver_redis_node_of(redis, item->name.slot), SAVER_OP_STORE,
@@ -237,6 +245,49 @@ static void send_item(struct item *item)
 		note_error(item, error);
 }
 
+static void on_exists(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct item *item = ctx;
+	struct saver *saver = item->store->saver;
+
+	if (error == SAVER_OK && reply->type != REDIS_REPLY_INTEGER)
+		error = SAVER_INTERNAL;
+	if (error != SAVER_OK) {
+		note_error(item, error);
+	} else if (reply->integer == 0) {
+		item->unregistered = true;
+		++*saver->registry.unregistered;
+	} else {
+		saver_registry_note_known(saver, &item->name);
+		send_item(item);
+	}
+	release(item->store);
+}
+
+/* Store it, if its registration has a record: known from before, or asked for. */
+static void begin_item(struct item *item)
+{
+	struct store *store = item->store;
+	struct saver *saver = store->saver;
+	uint8_t key[SAVER_KEY_MAX];
+	struct hf_bytes words[2] = { HF_BYTES_LITERAL("EXISTS"),
+				     { key, saver_record_key_encode(&item->name, key) } };
+	enum saver_error error;
+
+	if (saver_known_has(&saver->registry.known, &item->name)) {
+		++*saver->registry.known_hits;
+		send_item(item);
+		return;
+	}
+	++*saver->registry.known_misses;
+	error = saver_redis_send(saver->redis, saver_node_of(saver, &item->name),
+				 SAVER_OP_REGISTRY_READ, words, 2, on_exists, item);
+	if (error == SAVER_OK)
+		store->pending++;
+	else
+		note_error(item, error);
+}
+
 /* The frame of an item, shared by those of the call that are to be delivered alike. */
 static const char *take_frame(struct item *item, const Hf__StoreItem *from,
 			      const Hf__StoreRequest *request, struct saver_frame **frames)
@@ -259,9 +310,12 @@ static const char *take_frame(struct item *item, const Hf__StoreItem *from,
 	}
 	if (*shared == NULL)
 		return "OUT_OF_MEMORY";
-	if (from->delivery != NULL)
-		item->collapse_key = hf_bytes_of(from->delivery->collapse_key.data,
-						 from->delivery->collapse_key.len);
+	if (from->delivery != NULL) { /* its length was checked when it was packed */
+		item->collapse_len = (uint8_t)from->delivery->collapse_key.len;
+		if (item->collapse_len > 0)
+			memcpy(item->collapse_key, from->delivery->collapse_key.data,
+			       item->collapse_len);
+	}
 	item->frame = saver_frame_ref(*shared);
 	return NULL;
 }
@@ -295,7 +349,8 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 		item->expires_ms = from->expires_ms == 0 ? now + config->store_ttl_ms
 							 : HF_MIN(from->expires_ms,
 								  now + config->store_ttl_max_ms);
-		item->collapse_key = (struct hf_bytes){ 0 };
+		item->collapse_len = 0;
+		item->unregistered = false;
 		broken = take_frame(item, from, request, frames);
 		if (broken != NULL)
 			return broken;
@@ -353,7 +408,7 @@ void saver_on_store(Hf__Saver_Service *rpc, const Hf__StoreRequest *request,
 		store->items[i].error = admit(&store->items[i]);
 	for (size_t i = 0; i < store->count; i++) {
 		if (store->items[i].error == SAVER_OK)
-			send_item(&store->items[i]);
+			begin_item(&store->items[i]);
 	}
 	release(store);
 }

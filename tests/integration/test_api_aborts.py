@@ -53,6 +53,7 @@ def open_deliveries(cluster):
 
 
 def test_a_caller_may_hang_up_at_any_byte_and_right_after_the_last(cluster, app):
+    app.register("reg-1", "away")
     phone = cluster.phone()
     phone.login((app, "reg-1"))
     for request in every_kind_of_call(app):
@@ -70,6 +71,7 @@ def test_a_caller_may_hang_up_at_any_byte_and_right_after_the_last(cluster, app)
 
 
 def test_a_caller_that_resets_the_connection_is_forgotten(cluster, app):
+    app.register("reg-1", "away")
     for request in every_kind_of_call(app):
         link = dial(cluster)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -80,6 +82,7 @@ def test_a_caller_that_resets_the_connection_is_forgotten(cluster, app):
 
 
 def test_a_message_goes_on_when_its_sender_hangs_up(cluster, app):
+    app.register("reg-1", "away")
     phone = cluster.phone()
     phone.login((app, "reg-1"))
     body = json.dumps(text_message("goes on", ["reg-1"], wait="acked", wait_timeout="30s")).encode()

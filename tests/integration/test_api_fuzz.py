@@ -71,6 +71,7 @@ def fuzz(operation, base_url, headers, app, message_id):
 @pytest.fixture
 def target(cluster, app):
     """A base URL, the operators' headers, an app with a message, and what it holds."""
+    app.register("reg-0")
     message_id = app.send("for the fuzzer", "reg-0").json["message_id"]
     headers = {"Authorization": f"Bearer operator.{cluster.OPERATOR_SECRET}"}
     return f"http://{cluster.api_address()}", headers, app.id, message_id

@@ -75,6 +75,7 @@ def test_a_few_key_updates_are_no_attack(secure):  # noqa: F811
 @pytest.mark.parametrize("more", [0, 1], ids=["one request", "another behind it"])
 def test_a_caller_that_resets_while_it_waits_is_noticed_at_once(cluster, app, more):
     """Its descriptor once woke the loop again and again, until the wait was over."""
+    app.register("away")
     request = raw_request(app, "POST", "messages", body_of(["away"], wait="acked", wait_timeout="30s"))
 
     def connections():
@@ -91,6 +92,8 @@ def test_a_caller_that_resets_while_it_waits_is_noticed_at_once(cluster, app, mo
 def test_waits_for_acks_never_keep_others_from_storing(cluster, app):
     """They once filled the window of calls to saver: nobody could send for as long as they waited."""
     other = cluster.add_app(8)
+    app.register("reg-1", *(f"away-{n}-{i}" for n in range(60) for i in range(100)))
+    other.register("reg-1")
     wait_until(lambda: other.send("x", "reg-1").status == 202)
     links = []
     for n in range(60):
@@ -138,6 +141,7 @@ def test_an_undecodable_question_to_dispatcher_is_not_echoed(cluster, app, lengt
 
 def test_the_longest_registration_id_can_be_named_in_a_path(cluster, app):
     name = "é" * 32
+    app.register(name)
     assert app.send("x", name).status == 202
     answer = app.call("GET", "registrations/" + "%C3%A9" * 32 + "/queue", role="viewer")
     assert (answer.status, len(answer.json["messages"])) == (200, 1)
@@ -145,6 +149,7 @@ def test_the_longest_registration_id_can_be_named_in_a_path(cluster, app):
 
 def test_attach_and_detach_in_one_breath_are_both_answered(cluster, app):
     other = cluster.add_app(8)
+    other.register("reg-2")
     wait_until(lambda: other.send("x", "reg-2").status == 202)
     phone = cluster.phone()
     phone.login((app, "reg-1"))
@@ -159,7 +164,8 @@ def test_attach_and_detach_in_one_breath_are_both_answered(cluster, app):
 
 
 def test_an_app_whose_file_becomes_too_large_goes_on_as_it_was(cluster, app):
-    cluster.add_app(8)
+    cluster.add_app(8).register("reg-1")
+    app.register("reg-1")
     path = os.path.join(cluster.keeper, "apps")
     with open(os.path.join(path, ".large"), "wb") as file:
         file.write(b"[" * 70000)
@@ -196,6 +202,7 @@ def test_a_slow_reader_of_a_backlog_is_not_cut_for_redeliveries(new_cluster):
     app = new_cluster.add_app(7, payload="64KiB")
     new_cluster.start(settings={"saver": {"redelivery__after": "100ms"},
                                 "room": {"limits__send_queue": "64KiB"}})
+    app.register("slow")
     for _ in range(6):
         assert app.send("x" * 60000, "slow").status == 202
     slow = new_cluster.phone()

@@ -219,6 +219,7 @@ def test_a_bad_frame_after_login_ends_with_its_code(cluster, app, watched, data,
 
 
 def test_acks_of_what_was_never_pushed_are_ignored(cluster, app, watched):
+    app.register("other")
     app.send("theirs", "other")
     phone = cluster.phone()
     phone.login((app, "reg-1"))
@@ -285,6 +286,7 @@ def test_failed_logins_of_one_address_lead_to_a_penalty(new_cluster):
     app = new_cluster.add_app(7)
     new_cluster.start(settings={"room": {"limits__per_ip_failed_logins": "3",
                                          "limits__per_ip_exempt": "192.0.2.0/24"}})
+    app.register("reg-1")
     codes = []
     for _ in range(6):
         phone = Phone(new_cluster.room_address())

@@ -10,6 +10,7 @@ import pytest
 
 from harness.callback import Callback
 from harness.cluster import BUILD, binary
+from harness.waiting import wait_until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 UNREACHABLE, INVALID, THRESHOLD = 4, 6, 99
@@ -67,6 +68,7 @@ def test_conn_opens_holds_and_reports(cluster, app, tmp_path):
 
 def test_every_message_of_push_is_counted_by_recv(cluster, app, tmp_path):
     receiver = clients(cluster, app, tmp_path, "recv", 20, duration="30s", expect=200)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 20)
     assert finish(push(cluster, app, tmp_path, 20, batch=1)).count("200 messages accepted") == 1
     output = finish(receiver)
     assert "200 new, 0 lost, 0 duplicated" in output
@@ -81,6 +83,7 @@ def test_every_message_of_push_is_counted_by_recv(cluster, app, tmp_path):
 
 def test_batches_are_sent_and_counted_by_message(cluster, app, tmp_path):
     receiver = clients(cluster, app, tmp_path, "recv", 10, duration="30s", expect=100)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 10)
     assert "100 messages accepted" in finish(push(cluster, app, tmp_path, 10, batch=10, rate=10, duration="1s"))
     assert "100 new, 0 lost" in finish(receiver)
 

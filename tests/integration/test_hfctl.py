@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness.cluster import binary
+from harness.cluster import App, binary
 from harness.waiting import wait_until
 
 DONE, USAGE, NOT_FOUND, REFUSED, UNREACHABLE, TIMEOUT, PARTIAL = range(7)
@@ -49,7 +49,7 @@ def test_status_and_node_list_show_every_process(hfctl, cluster):
     assert rows_of(hfctl("status", status=PARTIAL))["dispatcher"][0] == "0"
 
 
-def test_an_app_with_its_keys_is_made_changed_and_removed(hfctl):
+def test_an_app_with_its_keys_is_made_changed_and_removed(hfctl, cluster):
     hfctl("app", "create", "9", "--name", "shop", "--stored", "10")
     assert "already" in hfctl("app", "create", "9", "--name", "shop", status=REFUSED).lower()
     hfctl("app", "set", "9", "--stored", "20")
@@ -57,6 +57,7 @@ def test_an_app_with_its_keys_is_made_changed_and_removed(hfctl):
 
     key = json.loads(hfctl("--app", "9", "-o", "json", "key", "create", "--role", "sender"))
     assert key["id"] in hfctl("--app", "9", "key", "list")
+    App(cluster, 9, "shop").register("reg-1")
     sender = {"HOLDFAST_KEY_FILE": "/dev/stdin", "stdin": key["key"] + "\n"}
     hfctl("--app", "9", "push", "send", "--to", "reg-1", "--data", "1", **sender)
     hfctl("--app", "9", "client", "kick", "reg-1", status=REFUSED, **sender)
@@ -96,7 +97,9 @@ def test_a_client_with_a_token_of_hfctl_is_pushed_to_shown_and_kicked(hfctl, clu
         listener.communicate()
 
 
-def test_what_is_waited_for_and_does_not_happen_has_an_exit_status_of_its_own(hfctl):
+def test_what_is_waited_for_and_does_not_happen_has_an_exit_status_of_its_own(hfctl, app):
+    app.register("away")
+    assert "UNREGISTERED" in hfctl("push", "send", "--to", "never-was", "--data", "1", status=NOT_FOUND)
     # The client's own --timeout does not cut the wait short.
     shown = hfctl("--timeout", "500ms", "push", "send", "--to", "away", "--data", "@-", "--wait", "acked",
                   "--wait-timeout", "1s", stdin="plain text", status=TIMEOUT)

@@ -30,6 +30,7 @@ def test_a_push_to_an_online_client_is_acked_and_gone_from_redis(cluster, app):
 
 
 def test_what_waited_for_an_offline_client_comes_at_login_in_id_order(cluster, app):
+    app.register("reg-1")
     answers = [app.send({"n": n}, "reg-1") for n in range(120)]
     assert all(answer.status == 202 for answer in answers)
     # 120 stored, of which the default cap keeps the newest 100.
@@ -46,6 +47,7 @@ def test_what_waited_for_an_offline_client_comes_at_login_in_id_order(cluster, a
 
 
 def test_one_call_reaches_many_registrations_and_only_those(cluster, app):
+    app.register("away")
     phones = [cluster.phone(device=f"device-{n}") for n in range(5)]
     for n, phone in enumerate(phones):
         phone.login((app, f"reg-{n}"))
@@ -143,6 +145,7 @@ def test_bytes_travel_unchanged(cluster, app):
 
 
 def test_wait_acked_answers_when_the_client_has_acked(cluster, app):
+    app.register("away")
     follower = cluster.follower((app, "reg-1"))
     follower.wait_online()
     answer = app.send("now", "reg-1", wait="acked", wait_timeout="10s")
@@ -162,6 +165,7 @@ def test_wait_routed_answers_when_a_room_has_it(cluster, app):
 
 
 def test_a_durable_message_is_in_mysql_before_the_answer(cluster, app):
+    app.register("reg-1")
     answer = app.send("contract", "reg-1", durable=True)
     assert answer.status == 202 and answer.json["durability"] == "committed"
     rows = cluster.mariadb.query("SELECT COUNT(*) FROM messages", cluster.database)
@@ -169,6 +173,7 @@ def test_a_durable_message_is_in_mysql_before_the_answer(cluster, app):
 
 
 def test_the_state_of_a_message_follows_it(cluster, app):
+    app.register("away")
     phone = cluster.phone()
     phone.login((app, "reg-1"))
     message = app.send("x", ["reg-1", "away"]).json["message_id"]
@@ -244,6 +249,7 @@ def test_a_window_full_of_unacked_messages_defers_the_rest(cluster, app):
 
 
 def test_an_expired_message_is_not_delivered(cluster, app):
+    app.register("reg-1")
     assert app.send("short", "reg-1", ttl=1).status == 202
     assert app.send("long", "reg-1", ttl="1h").status == 202
     phone = cluster.phone()
@@ -311,6 +317,7 @@ def test_a_push_follows_a_client_to_another_room(new_cluster):
 
 
 def test_a_login_while_the_register_is_away_still_gets_what_is_owed(cluster, app):
+    app.register("reg-1")
     app.send("owed", "reg-1")
     cluster.register.kill()
     phone = cluster.phone()

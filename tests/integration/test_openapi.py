@@ -56,6 +56,7 @@ class Replay:
         for name in ("reg-0", "reg-1", "reg-2", "reg-3", "reg-gone"):
             app.registered(name).close()
         app.registered("reg-ana", user="ana")
+        app.register("reg-idle")
         self.names = {"message_id": app.send("for the state", "reg-0").json["message_id"]}
         self.names["scheduled_id"] = app.call("POST", "messages", {
             "audience": "all", "message": {"data": "for later"},

@@ -13,7 +13,7 @@ def item(number, registration="reg-1", durable=False, **delivery):
 
 def store(cluster, *items, frame="frame"):
     reply = rpc.call(cluster.saver, "Store", {"frames": [frame], "items": list(items)})
-    assert reply["failures"] == []
+    assert reply["failures"] == reply["unregistered"] == []
 
 
 def load(cluster, registration="reg-1"):
@@ -42,6 +42,7 @@ def test_options_are_kept_with_the_message_even_when_redis_is_lost(fragile_clust
     cluster = fragile_cluster
     cluster.add_app(7)
     cluster.start()
+    cluster.apps[7].register("reg-1", "reg-2")
     store(cluster, item(1, high=True, label="orders", receipts=1 << 9, receipt_params='{"a":1}',
                         durable=True))
     store(cluster, item(2, durable=True), frame="plain")
@@ -62,6 +63,7 @@ def test_options_are_kept_with_the_message_even_when_redis_is_lost(fragile_clust
 
 
 def test_the_newer_message_with_a_collapse_key_replaces_the_older(cluster, app):
+    cluster.apps[7].register("reg-1", "reg-2")
     store(cluster, item(1, collapse_key="a"), item(2), item(3, collapse_key="b"))
     store(cluster, item(4, collapse_key="a"))
     assert numbers(cluster) == [2, 3, 4]
@@ -74,6 +76,7 @@ def test_the_newer_message_with_a_collapse_key_replaces_the_older(cluster, app):
 
 
 def test_the_order_of_ids_decides_even_after_the_newer_was_acked(cluster, app):
+    cluster.apps[7].register("reg-1", "reg-2")
     store(cluster, item(9, collapse_key="a"))
     store(cluster, item(5, collapse_key="a"))  # overtaken on its way
     store(cluster, item(5, collapse_key="a"))
@@ -85,6 +88,7 @@ def test_the_order_of_ids_decides_even_after_the_newer_was_acked(cluster, app):
 
 
 def test_only_so_many_collapse_keys_are_remembered(cluster, app):
+    cluster.apps[7].register("reg-1", "reg-2")
     for number in range(1, 70):
         store(cluster, item(number, collapse_key=f"key-{number}"))
     assert cluster.redis.call("HLEN", "hf:k:7:reg-1") == ["64"]
@@ -97,6 +101,7 @@ def test_collapsed_rows_leave_mysql_and_a_refill_knows_the_keys(fragile_cluster)
     cluster = fragile_cluster
     cluster.add_app(7)
     cluster.start()
+    cluster.apps[7].register("reg-1", "reg-2")
     store(cluster, item(1, collapse_key="a", durable=True))
     store(cluster, item(2, collapse_key="a", durable=True))
 

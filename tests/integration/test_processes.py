@@ -82,6 +82,7 @@ def test_secrets_are_masked_in_the_config_shown(cluster):
 
 
 def test_hup_with_a_bad_file_keeps_serving_with_the_old_one(cluster, app):
+    app.register("reg-1")
     path = f"{cluster.folder}/register.yaml"
     with open(path, encoding="utf-8") as file:
         good = file.read()

@@ -1,11 +1,13 @@
 """The registry: who attached at least once, and as whom; its lists, its users, its end."""
 
+import json
 import threading
 import time
 
 import pytest
 
 from harness import rpc
+from harness.api import text_message
 from harness.waiting import wait_until
 
 APP = 7
@@ -382,3 +384,99 @@ def test_a_new_life_replaces_the_old_one_in_mysql(new_cluster, saver):
     login(saver, "reg-1", user_id="bob")
     wait_until(lambda: rows(new_cluster, "user_id='bob' AND revision=1") == 1)
     wait_until(lambda: rpc.call(saver, "ListTags", {"app": APP, "limit": 5})["tags"] == [])
+
+
+# Sending to who never attached
+
+
+def test_a_message_for_nobody_is_404_and_stored_nowhere(cluster, app):
+    answer = app.send("x", "never-was")
+    assert (answer.status, answer.reason) == (404, "UNREGISTERED")
+    answer = app.send("x", ["never-was", "nor-this"], durable=True)
+    assert (answer.status, answer.reason) == (404, "UNREGISTERED")
+    assert cluster.redis.call("EXISTS", "hf:q:7:never-was", "hf:q:7:nor-this") == ["0"]
+    stats = rpc.call(cluster.saver, "SaverStats", {})
+    assert stats["stored"] == stats["awaiting_write"] == 0
+    assert cluster.mariadb.query("SELECT COUNT(*) FROM messages", cluster.database) == ["0"]
+    assert app.send("x", "never-was", qos=0).status == 202, "a transient one looks for who is connected"
+
+
+def test_those_who_exist_get_it_and_the_others_are_named(cluster, app):
+    app.register("reg-1", "reg-2")
+    answer = app.send("x", ["gone-1", "reg-1", "gone-2", "reg-2"])
+    assert answer.status == 202
+    assert answer.json["targets"] == {"kind": "multicast", "requested": 4, "resolved": 2, "accepted": 2}
+    assert answer.json["unregistered"] == ["gone-1", "gone-2"]
+    assert [cluster.redis.queue_length(APP, name) for name in ("reg-1", "reg-2")] == [1, 1]
+    assert "unregistered" not in app.send("x", "reg-1").json
+
+
+def test_each_message_of_a_batch_or_stream_has_its_own_answer(cluster, app):
+    app.register("reg-1")
+    messages = [text_message(n, [name]) for n, name in enumerate(["reg-1", "gone", "reg-1"])]
+    results = app.call("POST", "messages/batch", {"messages": messages}).json["results"]
+    lines = "\n".join(json.dumps(one) for one in messages).encode()
+    streamed = app.call("POST", "messages/stream", lines, headers={"Content-Type": "application/x-ndjson"})
+    for found in (results, [json.loads(line) for line in streamed.body.splitlines()]):
+        assert [one["error"]["reason"] if "error" in one else "ok" for one in found] == [
+            "ok", "UNREGISTERED", "ok"]
+
+
+def test_an_idempotency_key_is_free_again_when_nobody_was_there(cluster, app):
+    answer = app.send("x", "reg-1", headers={"Idempotency-Key": "k-1"})
+    assert answer.status == 404
+    app.register("reg-1")
+    assert app.send("x", "reg-1", headers={"Idempotency-Key": "k-1"}).status == 202
+
+
+def test_who_is_attaching_is_not_refused(new_cluster):
+    """Attached, and the store hears of it late: a send waits for that rather than call him unknown."""
+    app = new_cluster.add_app(APP)
+    new_cluster.start()
+    new_cluster.saver.pause()
+    phone = new_cluster.phone()
+    phone.login((app, "reg-1"))
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(app.send("x", "reg-1")))
+    thread.start()
+    new_cluster.saver.resume()
+    thread.join()
+    assert answers[0].status == 202
+    assert phone.next_push().payload == b'"x"'
+
+
+def test_the_usual_send_asks_redis_nothing(cluster, app):
+    app.register("reg-1")
+    before = cluster.saver.metric("holdfast_saver_operations_total", op="registry_read")
+    for n in range(10):
+        assert app.send(n, "reg-1").status == 202
+    assert cluster.saver.metric("holdfast_saver_operations_total", op="registry_read") == before
+    assert cluster.saver.metric("holdfast_saver_known_total", result="hit") == 10
+
+
+def test_the_forgotten_are_refused_at_once_by_whoever_has_the_slot(new_cluster):
+    app = new_cluster.add_app(APP)
+    new_cluster.start(saver=2)
+    names = [f"reg-{n}" for n in range(20)]
+    app.register(*names)
+    assert app.send("x", names).json["targets"]["accepted"] == 20
+    for name in names[:10]:
+        assert app.call("DELETE", f"registrations/{name}", role="admin").status == 200
+    answer = app.send("x", names)
+    assert sorted(answer.json["unregistered"]) == sorted(names[:10])
+    new_cluster.savers[1].kill()
+    wait_until(lambda: app.send("x", names).json.get("targets", {}).get("accepted") == 10)
+    assert sorted(app.send("x", names).json["unregistered"]) == sorted(names[:10])
+
+
+def test_who_came_back_after_redis_was_emptied_is_still_known(fragile_cluster):
+    cluster = fragile_cluster
+    app = cluster.add_app(APP)
+    cluster.start()
+    app.register("reg-1")
+    wait_until(lambda: rows(cluster) == 1)
+    cluster.redis.call("FLUSHALL")
+    wait_until(lambda: cluster.saver.log_has("redis_changed"), 20)
+    cluster.saver.wait_ready(60)
+    assert app.send("x", "reg-1").status == 202
+    assert app.send("x", "never-was").status == 404

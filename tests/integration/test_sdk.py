@@ -79,6 +79,7 @@ def test_the_dispatcher_names_a_room_and_a_push_arrives_and_is_acked(cluster, ap
 
 
 def test_what_waited_comes_at_login(cluster, app, listen):
+    app.register("reg-1")
     for n in range(40):
         assert app.send(n, "reg-1").status == 202
     listener = listen("reg-1", "--count", "40", "--timeout", "20s")

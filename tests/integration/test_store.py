@@ -17,6 +17,7 @@ def test_an_emptied_redis_is_refilled_from_mysql(fragile_cluster):
     cluster = fragile_cluster
     app = cluster.add_app(7)
     cluster.start()
+    app.register("reg-0", "reg-1", "reg-2")
     sent = [app.send({"n": n}, f"reg-{n % 3}") for n in range(30)]
     assert all(answer.status == 202 for answer in sent)
     wait_until(lambda: rows(cluster) == 30, what="write-behind has brought all of it to MySQL")
@@ -37,6 +38,7 @@ def test_a_redis_emptied_while_everything_was_down_is_refilled(fragile_cluster):
     cluster = fragile_cluster
     app = cluster.add_app(7)
     cluster.start()
+    app.register("reg-1")
     for n in range(10):
         assert app.send({"n": n}, "reg-1", durable=True).status == 202
     cluster.saver.kill()
@@ -70,6 +72,7 @@ def test_transient_messages_go_on_without_a_store(fragile_cluster):
 
 
 def test_a_full_redis_refuses_by_name_and_keeps_what_it_has(cluster, app):
+    app.register("reg-1")
     assert app.send("before", "reg-1").status == 202
     cluster.redis.call("CONFIG", "SET", "maxmemory", "1")
     answer = app.send("during", "reg-1")
@@ -86,6 +89,7 @@ def test_a_redis_that_does_not_sync_each_write_is_told(new_cluster):
     app = cluster.add_app(7)
     cluster.redis.call("CONFIG", "SET", "appendfsync", "everysec")
     cluster.start(settings={"saver": {"redis__require": "memory"}})
+    app.register("reg-1")
     assert app.send("x", "reg-1").json["durability"] == "memory"
 
 
@@ -120,6 +124,7 @@ def test_a_client_that_never_acks_is_quarantined_and_others_are_not(new_cluster)
     cluster = new_cluster
     app = cluster.add_app(7)
     cluster.start(settings={"saver": {"quarantine__patience": "0s"}})
+    app.register("bad", "good")
     for n in range(3):
         app.send({"n": n}, ["bad", "good"])
     counts = [login_and_read(cluster, app, "bad", "bad-device") for _ in range(8)]
@@ -139,6 +144,7 @@ def test_a_client_that_comes_back_many_times_before_its_first_ack_gets_everythin
     cluster = new_cluster
     app = cluster.add_app(7)
     cluster.start()
+    app.register("reg-1")
     for n in range(3):
         app.send({"n": n}, "reg-1")
     for _ in range(8):
@@ -156,6 +162,7 @@ def test_a_push_that_nobody_carried_to_the_room_is_delivered_again(new_cluster):
     cluster = new_cluster
     app = cluster.add_app(7)
     cluster.start(settings={"saver": {"redelivery__after": "1s"}})
+    app.register("reg-1")  # or its first load would be what waits
     phone = cluster.phone()
     phone.login((app, "reg-1"))
     # The room stops answering, so that the center's push goes nowhere; then the center is gone.
@@ -170,6 +177,7 @@ def test_a_push_that_nobody_carried_to_the_room_is_delivered_again(new_cluster):
 
 
 def test_operators_can_look_at_a_queue_and_empty_it(cluster, app):
+    app.register("reg-1")
     for n in range(4):
         app.send({"n": n}, "reg-1")
     answer = app.call("GET", "registrations/reg-1/queue", role="admin")
@@ -180,6 +188,7 @@ def test_operators_can_look_at_a_queue_and_empty_it(cluster, app):
 
 
 def test_conservation_accepted_is_acked_stored_expired_or_dropped(cluster, app):
+    app.register("capped", "acked", "expired")
     for n in range(150):
         assert app.send({"n": n}, "capped").status == 202
     for n in range(20):
@@ -215,6 +224,7 @@ def test_one_redis_of_two_away_refuses_only_what_is_its_own(new_cluster, tmp_pat
         nodes = f"[unix:{cluster.redis.socket}, unix:{other.socket}]"
         cluster.start(settings={"saver": {"redis__nodes": nodes}})
         names = [f"reg-{n}" for n in range(60)]
+        app.register(*names)
         assert app.send("before", names).json["targets"]["accepted"] == 60
         there = sum(other.queue_length(app.id, name) for name in names)
         assert 0 < there < 60
@@ -243,6 +253,7 @@ def test_one_redis_of_two_away_keeps_the_other_from_nothing(new_cluster, tmp_pat
         nodes = f"[unix:{cluster.redis.socket}, unix:{other.socket}]"
         cluster.start(settings={"saver": {"redis__nodes": nodes, "sweep__period": "1s"}})
         names = [f"reg-{n}" for n in range(60)]
+        app.register(*names)
         assert app.send("x", names, ttl=2).json["targets"]["accepted"] == 60
         assert sum(other.queue_length(app.id, name) for name in names) > 0
         cluster.redis.kill()
@@ -258,6 +269,7 @@ def test_what_a_weak_redis_lost_at_its_end_comes_from_memory(new_cluster, tmp_pa
     cluster.redis.call("CONFIG", "SET", "appendfsync", "everysec")
     cluster.redis.appendfsync = "everysec"
     cluster.start(settings={"saver": {"redis__require": "memory", "database__delay": "60s"}})
+    app.register("reg-1")
     assert app.send("old", "reg-1").status == 202
     cluster.redis.pause()
     shutil.copytree(cluster.redis.folder, tmp_path / "earlier")
@@ -296,6 +308,7 @@ def test_what_there_was_no_room_to_look_after_is_pushed_when_there_is(new_cluste
     app = cluster.add_app(7)
     cluster.start(settings={"saver": {"redelivery__after": "100ms", "redelivery__entries": 1000},
                             "center": {"route__timeout": "100ms"}})
+    app.register(*(f"away-{n}" for n in range(1000)))
     phone = cluster.phone()
     phone.login((app, "reg-1"))
     cluster.register.kill()
@@ -314,6 +327,7 @@ def test_a_redis_whose_mysql_is_lost_is_refused_until_an_operator_says_that_it_c
     cluster = new_cluster
     app = cluster.add_app(7)
     cluster.start()
+    app.register("reg-1")
     assert app.send("kept", "reg-1").status == 202
     wait_until(lambda: rows(cluster) == 1)
     cluster.saver.kill()

@@ -71,6 +71,7 @@ def test_a_broken_handshake_hurts_nobody(secure, certificate):
 
 def test_a_big_backlog_arrives_over_tls(secure, certificate):
     app = secure.apps[7]
+    app.register("reg-1")
     for n in range(100):
         assert app.send("y" * 3000 + str(n), "reg-1").status == 202
     phone = secure.phone(tls=context(certificate))

@@ -62,6 +62,7 @@ def test_an_online_unicast(cluster, app):
 
 
 def test_offline_then_login(cluster, app):
+    app.register("reg-1")
     message = app.send("later", "reg-1").json["message_id"]
     wait_until(lambda: in_order(story(app, message), ("saver", "stored"), ("center", "found_offline")))
     phone = cluster.phone()
@@ -99,6 +100,7 @@ def test_dropped_by_the_cap(new_cluster):
     cluster = new_cluster
     app = cluster.add_app(7, stored_per_registration=2)
     cluster.start()
+    app.register("reg-1")
     messages = [app.send(n, "reg-1").json["message_id"] for n in range(3)]
     wait_until(lambda: in_order(story(app, messages[0]), ("saver", "stored"), ("saver", "dropped_cap")))
     assert ("saver", "dropped_cap") not in story(app, messages[2])
@@ -108,6 +110,7 @@ def test_a_process_that_does_not_answer_is_named(new_cluster):
     cluster = new_cluster
     app = cluster.add_app(7)
     cluster.start(coordinator=2)
+    app.register("reg-1")
     message = app.send("hello", "reg-1").json["message_id"]
     cluster.coordinators[1].pause()
     try:
@@ -120,6 +123,8 @@ def test_a_process_that_does_not_answer_is_named(new_cluster):
 
 def test_one_app_does_not_see_the_messages_of_another(cluster, app):
     other = cluster.add_app(8)
+    app.register("reg-1")
+    other.register("reg-1")
     wait_until(lambda: other.send("x", "reg-1").status == 202)
     message = app.send("mine", "reg-1").json["message_id"]
     wait_until(lambda: ("saver", "stored") in story(app, message))
@@ -130,6 +135,7 @@ def test_only_the_newest_steps_are_kept_and_it_is_told(new_cluster):
     cluster = new_cluster
     app = cluster.add_app(7)
     cluster.start(settings={"saver": {"why__records": "1024"}})
+    app.register("reg-1", *(f"other-{n}" for n in range(600)))
     first = app.send(0, "reg-1").json["message_id"]
     for _ in range(2):
         app.send("many", [f"other-{n}" for n in range(600)])

@@ -56,7 +56,8 @@ struct fixture {
 	unsigned gone;           /* pushes answered so first */
 	unsigned complete_fails; /* completions that end UNAVAILABLE first */
 	bool offline, room_silent, never_acked;
-	const char *poison; /* a registration that savers call invalid */
+	unsigned unregistered; /* answers of a store that still call its first item unregistered */
+	const char *poison;    /* a registration that savers call invalid */
 	/* the last answer */
 	unsigned answers, status;
 	bool replayed;
@@ -96,6 +97,14 @@ static inline void on_store(Hf__Saver_Service *rpc, const Hf__StoreRequest *requ
 		fix->stored_ids[fix->stored_count++ % NAMES_MAX] = request->items[i]->message_id;
 	saver->items += (unsigned)request->n_items;
 	reply.durability = HF__DURABILITY__FSYNC;
+	if (fix->unregistered > 0) {
+		static uint32_t first;
+
+		fix->unregistered--;
+		fix->stored_count--;
+		reply.n_unregistered = 1;
+		reply.unregistered = &first;
+	}
 	closure(&reply, call);
 }
 

@@ -9,7 +9,8 @@ static void test_a_message_is_stored_then_pushed(void **state)
 	send_to(f, 1, "", "");
 	assert_int_equal(f->status, 202);
 	assert_true(has(f, "\"state\":\"accepted\""));
-	assert_true(has(f, "\"targets\":{\"kind\":\"unicast\",\"requested\":1,\"accepted\":1}"));
+	assert_true(has(f, "\"targets\":{\"kind\":\"unicast\",\"requested\":1,\"resolved\":1,"
+			   "\"accepted\":1}"));
 	assert_true(has(f, "\"durability\":\"fsync\""));
 	assert_int_equal(f->stored_count, 1);
 	TURN_UNTIL(f, f->center->messages_open == 0);
@@ -139,6 +140,45 @@ static void test_a_session_that_moved_is_looked_for_once(void **state)
 	assert_int_equal(f->pushes, 4);
 }
 
+static void test_who_never_attached_is_404_and_is_not_pushed(void **state)
+{
+	struct fixture *f = *state;
+
+	f->offline = true;
+	f->unregistered = 1;
+	send_to(f, 1, "", "");
+	assert_int_equal(f->status, 404);
+	assert_true(has(f, "\"reason\":\"UNREGISTERED\""));
+	TURN_UNTIL(f, f->center->messages_open == 0);
+	assert_int_equal(f->pushes, 0);
+}
+
+static void test_some_who_never_attached_are_named(void **state)
+{
+	struct fixture *f = *state;
+
+	f->offline = true;
+	f->unregistered = 1;
+	send_to(f, 3, "", "");
+	assert_int_equal(f->status, 202);
+	assert_true(has(f, "\"requested\":3,\"resolved\":2,\"accepted\":2}"));
+	assert_true(has(f, "\"unregistered\":[\"a"));
+	assert_false(has(f, "\"failed\""));
+}
+
+/* Register knows of a session before the store does. */
+static void test_who_is_attaching_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+
+	f->unregistered = 2;
+	send_to(f, 1, "", "\"wait\":\"routed\"");
+	assert_int_equal(f->status, 200);
+	assert_int_equal(f->savers[0].calls + f->savers[1].calls, 3);
+	assert_int_equal(f->stored_count, 1);
+	assert_int_equal(f->pushes, 1);
+}
+
 static void test_who_is_offline_is_owed_it(void **state)
 {
 	struct fixture *f = *state;
@@ -208,6 +248,9 @@ int main(void)
 		TEST(test_a_register_that_does_not_know_yet_is_asked_again),
 		TEST(test_a_register_that_never_knows_is_given_up),
 		TEST(test_a_session_that_moved_is_looked_for_once),
+		TEST(test_who_never_attached_is_404_and_is_not_pushed),
+		TEST(test_some_who_never_attached_are_named),
+		TEST(test_who_is_attaching_is_waited_for),
 		TEST(test_who_is_offline_is_owed_it),
 		TEST(test_a_transient_message_is_not_stored),
 		TEST(test_only_what_is_stored_is_pushed_again_when_unsure),

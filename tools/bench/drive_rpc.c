@@ -7,6 +7,8 @@
 #include "hf_wire.h"
 #include "saver.pb-c.h"
 
+#define REGISTERING_MAX 64
+
 #define ECHO_BYTES 60 /* with its field's tag and length: 64 bytes and a little */
 
 static void on_claim(Hf__Saver_Service *service, const Hf__ClaimRequest *request,
@@ -77,7 +79,45 @@ static void on_stored(const Hf__StoreReply *reply, void *ctx)
 {
 	struct drive *drive = ctx;
 
-	drive_answered(drive, reply != NULL, drive->options->items);
+	drive_answered(drive,
+		       reply != NULL && reply->n_unregistered == 0 && reply->n_failures == 0,
+		       drive->options->items);
+}
+
+static void on_registered(const Hf__LoadReply *reply, void *ctx)
+{
+	struct drive *drive = ctx;
+
+	drive->in_flight--;
+	if (reply == NULL)
+		drive->failed++;
+}
+
+/* The store takes nothing for who never logged in. */
+static int register_all(struct drive *drive)
+{
+	char name[HF_REGISTRATION_MAX + 1];
+
+	for (uint64_t i = 0; i < drive->options->count; i++) {
+		Hf__LoadRequest request = HF__LOAD_REQUEST__INIT;
+		Hf__Profile profile = HF__PROFILE__INIT;
+
+		request.app = (uint32_t)drive->options->app;
+		request.registration.len = drive_registration(drive, i, name);
+		request.registration.data = (uint8_t *)name;
+		request.login = true;
+		request.max_count = 1;
+		request.profile = &profile;
+		drive->in_flight++;
+		hf__saver__load(hf_rpc_to(drive->client, DRIVE_TIMEOUT_MS), &request, on_registered,
+				drive);
+		while (drive->in_flight > (i + 1 < drive->options->count ? REGISTERING_MAX : 0))
+			hf_loop_turn(drive->loop, true);
+	}
+	if (drive->failed == 0)
+		return 0;
+	fprintf(stderr, "hf-drive: saver did not take all registrations\n");
+	return 1;
 }
 
 static bool issue_store(struct drive *drive)
@@ -127,7 +167,8 @@ int drive_store(struct drive *drive)
 	len = hf_wire_encode_push(&push, store.frame, options->size + 64);
 	store.frame_len = len > 0 ? (size_t)len : 0;
 	drive->state = &store;
-	if (drive_connect(drive, options->address, &hf__saver__descriptor, &drive->client))
+	if (drive_connect(drive, options->address, &hf__saver__descriptor, &drive->client) ||
+	    register_all(drive))
 		return 1;
 	return drive_run(drive, issue_store);
 }
