@@ -185,27 +185,29 @@ void api_create_app(struct call *call)
 	held_write(call, &app, true, 201, word_app(&app));
 }
 
+static int edit_app(struct hf_app *app, void *body, json_t **ret_answer,
+		    struct problem *ret_problem)
+{
+	int err = parse_app(body, app, ret_problem);
+
+	if (err == 0)
+		*ret_answer = word_app(app);
+	return err;
+}
+
 void api_change_app(struct call *call)
 {
 	static const char *const known[] = { "name", "enabled", "limits", NULL };
 	json_t *body = api_body(call);
 	struct problem problem;
-	struct hf_app app;
-	int err;
 
 	if (body == NULL)
 		return;
-	err = fields_known(body, "", known, &problem);
-	if (err == 0)
-		err = held_read(call, &app, &problem);
-	if (err == 0)
-		err = parse_app(body, &app, &problem);
-	json_decref(body);
-	if (err < 0) {
+	if (fields_known(body, "", known, &problem) < 0)
 		api_fail(call, &problem);
-		return;
-	}
-	held_write(call, &app, false, 200, word_app(&app));
+	else
+		held_change(call, edit_app, body, 200);
+	json_decref(body);
 }
 
 void api_delete_app(struct call *call)

@@ -3,6 +3,7 @@
 #include "held.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -160,6 +161,24 @@ void held_write(struct call *call, const struct hf_app *app, bool create, unsign
 	hold(call, app->id, text, status, body);
 }
 
+void held_change(struct call *call, held_edit edit, void *ctx, unsigned status)
+{
+	json_t *answer = NULL;
+	struct problem problem;
+	struct hf_app app;
+
+	if (held_read(call, &app, &problem) < 0 || edit(&app, ctx, &answer, &problem) < 0)
+		api_fail(call, &problem);
+	else
+		held_write(call, &app, false, status, answer);
+	OPENSSL_cleanse(&app, sizeof(app)); /* it has the secrets of token keys and callbacks */
+}
+
+json_t *held_word_deleted(void)
+{
+	return json_pack("{s:b}", "deleted", 1);
+}
+
 void held_remove(struct call *call)
 {
 	struct problem problem;
@@ -175,7 +194,7 @@ void held_remove(struct call *call)
 	}
 	HF_INFO("app removed", "app=%u by=%s request=%s", call->app_id,
 		hf_http_exchange_peer(call->exchange), hf_http_exchange_request_id(call->exchange));
-	hold(call, call->app_id, NULL, 200, json_pack("{s:b}", "deleted", 1));
+	hold(call, call->app_id, NULL, 200, held_word_deleted());
 }
 
 void held_free_all(struct center *center)

@@ -12,6 +12,13 @@ HF_MUST_CHECK int held_read(struct call *call, struct hf_app *ret_app, struct pr
  * time: the later wins. */
 void held_write(struct call *call, const struct hf_app *app, bool create, unsigned status,
 		json_t *body);
+/* The frame of every change of an app: read it, let `edit` change it and word the answer, write it.
+ * `edit` returns 0, or -EINVAL with the problem to answer. */
+typedef int (*held_edit)(struct hf_app *app, void *ctx, json_t **ret_answer,
+			 struct problem *ret_problem);
+void held_change(struct call *call, held_edit edit, void *ctx, unsigned status);
+/* For edits that have nothing to say: {"deleted":true}. */
+json_t *held_word_deleted(void);
 /* Remove the app and answer 200 with {"deleted":true}. */
 void held_remove(struct call *call);
 

@@ -145,67 +145,71 @@ static int parse_key(const json_t *body, struct hf_api_key *ret, struct problem 
 	return err;
 }
 
+/* A new key, whose secret is shown in the answer and kept nowhere. */
+struct new_key {
+	struct hf_api_key key;
+	char secret[SECRET_TEXT_SIZE];
+};
+
+static int add_key(struct hf_app *app, void *ctx, json_t **ret_answer, struct problem *ret_problem)
+{
+	const struct new_key *made = ctx;
+	char whole[128];
+
+	if (app->api_key_count == HF_APP_API_KEYS_MAX)
+		return problem_set(ret_problem, 409, "TOO_MANY_KEYS", NULL, NULL,
+				   "an app has %d API keys at most", HF_APP_API_KEYS_MAX);
+	app->api_keys[app->api_key_count++] = made->key;
+	*ret_answer = word_key(&made->key);
+	snprintf(whole, sizeof(whole), "%s.%s", made->key.id, made->secret);
+	json_object_set_new(*ret_answer, "secret", json_string(made->secret));
+	json_object_set_new(*ret_answer, "key", json_string(whole));
+	OPENSSL_cleanse(whole, sizeof(whole));
+	return 0;
+}
+
 void api_create_key(struct call *call)
 {
-	json_t *body = api_body(call), *answer;
-	struct hf_api_key key = { .expires_ms = 0 };
-	char secret[SECRET_TEXT_SIZE], whole[128];
+	struct new_key made = { .secret = "" };
+	json_t *body = api_body(call);
 	struct problem problem;
-	struct hf_app app;
-	int err;
 
 	if (body == NULL)
 		return;
-	err = parse_key(body, &key, &problem);
-	json_decref(body);
-	if (err == 0)
-		err = held_read(call, &app, &problem);
-	if (err == 0 && app.api_key_count == HF_APP_API_KEYS_MAX)
-		err = problem_set(&problem, 409, "TOO_MANY_KEYS", NULL, NULL,
-				  "an app has %d API keys at most", HF_APP_API_KEYS_MAX);
-	if (err < 0) {
+	if (parse_key(body, &made.key, &problem) < 0) {
 		api_fail(call, &problem);
-		return;
+	} else {
+		make_key(call->center, &made.key, made.secret);
+		held_change(call, add_key, &made, 201);
 	}
-	make_key(call->center, &key, secret);
-	app.api_keys[app.api_key_count++] = key;
-	answer = word_key(&key);
-	snprintf(whole, sizeof(whole), "%s.%s", key.id, secret);
-	json_object_set_new(answer, "secret", json_string(secret));
-	json_object_set_new(answer, "key", json_string(whole));
-	OPENSSL_cleanse(secret, sizeof(secret));
-	OPENSSL_cleanse(whole, sizeof(whole));
-	held_write(call, &app, false, 201, answer);
+	OPENSSL_cleanse(&made, sizeof(made));
+	json_decref(body);
 }
 
-static void no_such_key(struct call *call)
+static int no_such_key(struct problem *ret_problem)
 {
-	struct problem problem;
+	return problem_set(ret_problem, 404, "KEY_UNKNOWN", NULL, NULL, "the app has no such key");
+}
 
-	problem_set(&problem, 404, "KEY_UNKNOWN", NULL, NULL, "the app has no such key");
-	api_fail(call, &problem);
+static int remove_key(struct hf_app *app, void *id, json_t **ret_answer,
+		      struct problem *ret_problem)
+{
+	size_t i = 0;
+
+	while (i < app->api_key_count && strcmp(app->api_keys[i].id, id) != 0)
+		i++;
+	if (i == app->api_key_count)
+		return no_such_key(ret_problem);
+	app->api_key_count--;
+	memmove(&app->api_keys[i], &app->api_keys[i + 1],
+		(app->api_key_count - i) * sizeof(app->api_keys[0]));
+	*ret_answer = held_word_deleted();
+	return 0;
 }
 
 void api_delete_key(struct call *call)
 {
-	struct problem problem;
-	struct hf_app app;
-	size_t i = 0;
-
-	if (held_read(call, &app, &problem) < 0) {
-		api_fail(call, &problem);
-		return;
-	}
-	while (i < app.api_key_count && strcmp(app.api_keys[i].id, call->arg) != 0)
-		i++;
-	if (i == app.api_key_count) {
-		no_such_key(call);
-		return;
-	}
-	app.api_key_count--;
-	memmove(&app.api_keys[i], &app.api_keys[i + 1],
-		(app.api_key_count - i) * sizeof(app.api_keys[0]));
-	held_write(call, &app, false, 200, json_pack("{s:b}", "deleted", 1));
+	held_change(call, remove_key, call->arg, 200);
 }
 
 void api_list_token_keys(struct call *call)
@@ -260,9 +264,12 @@ static int take_token_key_id(struct call *call, const json_t *value, struct hf_t
 	return 0;
 }
 
-static int add_token_key(struct hf_app *app, const struct hf_token_key *key,
+static int add_token_key(struct hf_app *app, void *ctx, json_t **ret_answer,
 			 struct problem *ret_problem)
 {
+	const struct hf_token_key *key = ctx;
+	char secret[HF_TOKEN_SECRET_MAX * 2];
+
 	for (size_t i = 0; i < app->token_key_count; i++)
 		if (strcmp(app->token_keys[i].id, key->id) == 0)
 			return problem_set(ret_problem, 409, "ALREADY_EXISTS", "id", key->id,
@@ -272,6 +279,9 @@ static int add_token_key(struct hf_app *app, const struct hf_token_key *key,
 				   "an app has %d token keys at most: delete one first",
 				   HF_APP_TOKEN_KEYS_MAX);
 	app->token_keys[app->token_key_count++] = *key;
+	hf_base64_encode(key->secret, key->secret_len, false, secret);
+	*ret_answer = json_pack("{s:s, s:s, s:s}", "id", key->id, "alg", "HS256", "secret", secret);
+	OPENSSL_cleanse(secret, sizeof(secret));
 	return 0;
 }
 
@@ -279,10 +289,8 @@ void api_create_token_key(struct call *call)
 {
 	static const char *const known[] = { "id", "secret", NULL };
 	json_t *body = api_body(call);
-	char secret[HF_TOKEN_SECRET_MAX * 2];
 	struct hf_token_key key = { .id = "" };
 	struct problem problem;
-	struct hf_app app;
 	int err;
 
 	if (body == NULL)
@@ -292,39 +300,31 @@ void api_create_token_key(struct call *call)
 		err = take_token_key_id(call, json_object_get(body, "id"), &key, &problem);
 	if (err == 0)
 		err = take_secret(json_object_get(body, "secret"), &key, &problem);
-	json_decref(body);
-	if (err == 0)
-		err = held_read(call, &app, &problem);
-	if (err == 0)
-		err = add_token_key(&app, &key, &problem);
-	if (err < 0) {
+	if (err < 0)
 		api_fail(call, &problem);
-		return;
-	}
-	hf_base64_encode(key.secret, key.secret_len, false, secret);
-	held_write(call, &app, false, 201,
-		   json_pack("{s:s, s:s, s:s}", "id", key.id, "alg", "HS256", "secret", secret));
-	OPENSSL_cleanse(secret, sizeof(secret));
+	else
+		held_change(call, add_token_key, &key, 201);
+	OPENSSL_cleanse(&key, sizeof(key));
+	json_decref(body);
+}
+
+static int remove_token_key(struct hf_app *app, void *id, json_t **ret_answer,
+			    struct problem *ret_problem)
+{
+	size_t i = 0;
+
+	while (i < app->token_key_count && strcmp(app->token_keys[i].id, id) != 0)
+		i++;
+	if (i == app->token_key_count)
+		return no_such_key(ret_problem);
+	app->token_key_count--;
+	memmove(&app->token_keys[i], &app->token_keys[i + 1],
+		(app->token_key_count - i) * sizeof(app->token_keys[0]));
+	*ret_answer = held_word_deleted();
+	return 0;
 }
 
 void api_delete_token_key(struct call *call)
 {
-	struct problem problem;
-	struct hf_app app;
-	size_t i = 0;
-
-	if (held_read(call, &app, &problem) < 0) {
-		api_fail(call, &problem);
-		return;
-	}
-	while (i < app.token_key_count && strcmp(app.token_keys[i].id, call->arg) != 0)
-		i++;
-	if (i == app.token_key_count) {
-		no_such_key(call);
-		return;
-	}
-	app.token_key_count--;
-	memmove(&app.token_keys[i], &app.token_keys[i + 1],
-		(app.token_key_count - i) * sizeof(app.token_keys[0]));
-	held_write(call, &app, false, 200, json_pack("{s:b}", "deleted", 1));
+	held_change(call, remove_token_key, call->arg, 200);
 }
