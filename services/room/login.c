@@ -152,7 +152,7 @@ static struct frame *encode_login_ack(struct room *room, const struct connection
 	};
 	ssize_t len;
 
-	if (connection->first_session != 0 && config->linger.time_ms >= 1000 &&
+	if (connection->first_session != 0 && config->linger.time_ms > 0 &&
 	    ticket_make(&room->ticket_key, connection->handle, connection->opened, ticket) == 0) {
 		ack.linger_s = (uint32_t)(config->linger.time_ms / 1000);
 		ack.ticket = hf_bytes_of(ticket, sizeof(ticket));

@@ -168,6 +168,11 @@ int room_config_check(void *ret, char error[HF_CONFIG_ERROR_SIZE])
 			 exempt->values[i]);
 		return -EINVAL;
 	}
+	if (config->linger.time_ms > 0 && config->linger.time_ms < 1000) {
+		snprintf(error, HF_CONFIG_ERROR_SIZE,
+			 "linger.time: 0, or at least 1s: clients are told whole seconds");
+		return -EINVAL;
+	}
 	if (check_keepalive("cellular", &config->keepalive.cellular, error) < 0 ||
 	    check_keepalive("wifi", &config->keepalive.wifi, error) < 0)
 		return -EINVAL;

@@ -2,6 +2,7 @@
 nothing had been cut, and neither the register nor the saver hears of it."""
 
 import json
+import signal
 import threading
 
 import pytest
@@ -285,6 +286,68 @@ def test_a_transient_push_is_parked_too(lasting):
     push = phone.next_push()
     assert ack.resumed and push.qos == 0 and numbers([push]) == [1]
     assert cluster.room.metric("holdfast_room_kept_bytes") == 0
+
+
+def test_a_parked_message_gives_way_to_a_newer_one_of_its_collapse_key(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    wait_until(lambda: cluster.room.metric("holdfast_room_loads_total", result="ok") == 1)
+    phone.reset()
+    wait_lingering(cluster)
+    send(app, "reg-1", 1, collapse_key="score")
+    wait_pushed(cluster, 1, parked=1)
+    send(app, "reg-1", 2)
+    send(app, "reg-1", 3, collapse_key="score")
+    wait_pushed(cluster, 3, parked=3)
+    phone, ack = come_back(cluster, first, (app, "reg-1"))
+    assert ack.resumed
+    assert numbers(phone.pushes(2)) == [2, 3]
+    assert phone.quiet()
+    wait_until(lambda: cluster.redis.queue_length(7, "reg-1") == 0)
+
+
+def test_a_broadcast_reaches_who_is_away_for_a_moment(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phones, acks = [], []
+    for n in range(4):
+        phones.append(cluster.phone(device=f"device-{n}"))
+        acks.append(phones[-1].login((app, f"reg-{n}")))
+    wait_until(lambda: cluster.room.metric("holdfast_room_loads_total", result="ok") == 4)
+    for phone in phones[:2]:
+        phone.reset()
+    wait_lingering(cluster, 2)
+    answer = app.call("POST", "messages", {"audience": "all", "message": {"data": {"n": 1}}})
+    assert answer.status == 202, answer
+    for phone in phones[2:]:
+        assert numbers(phone.pushes(1)) == [1]
+    wait_until(lambda: cluster.room.metric("holdfast_room_parked_total") == 2)
+    for n in range(2):
+        phone, ack = come_back(cluster, acks[n], (app, f"reg-{n}"), device=f"device-{n}")
+        assert ack.resumed
+        assert numbers(phone.pushes(1)) == [1]
+        assert phone.quiet()
+
+
+def test_the_time_can_be_changed_while_sessions_linger(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    path = f"{cluster.folder}/room.yaml"
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text + "linger: {time: 60s}\n")
+    cluster.start()
+    phone = cluster.phone()
+    assert phone.login((app, "reg-1")).linger_s == 60
+    phone.reset()
+    wait_lingering(cluster)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text + "linger: {time: 0s}\n")
+    cluster.room.process.send_signal(signal.SIGHUP)
+    wait_lingering(cluster, 0)
+    assert not online(app, "reg-1")
+    assert cluster.phone().login((app, "reg-1")).ticket == b""
 
 
 def test_a_ticket_is_good_once_and_for_its_owner_alone(new_cluster):

@@ -48,6 +48,24 @@ def test_a_push_reaches_a_client_over_tls(secure, certificate):
     wait_until(lambda: secure.redis.queue_length(7, "reg-1") == 0)
 
 
+def test_a_cut_tls_connection_is_resumed(secure, certificate):
+    """Also from plain to TLS: the ticket is about sessions, not about how they are reached."""
+    app = secure.apps[7]
+    phone = secure.phone(tls=context(certificate))
+    ack = phone.login((app, "reg-1"))
+    app.send("before", "reg-1")
+    phone.next_push()
+    phone.reset()
+    wait_until(lambda: secure.room.metric("holdfast_room_lingering_connections") == 1)
+    app.send("meanwhile", "reg-1")
+    for tls in (context(certificate), None):
+        phone = secure.phone(tls=tls)
+        ack = phone.login((app, "reg-1"), ticket=ack.ticket)
+        assert ack.resumed
+        assert [phone.next_push().payload for _ in range(2)] == [b'"before"', b'"meanwhile"']
+    assert secure.room.metric("holdfast_room_connections", transport="tls") == 0
+
+
 def test_plain_and_tls_share_the_port(secure, certificate):
     app = secure.apps[7]
     plain, wrapped = secure.phone(), secure.phone(tls=context(certificate), device="device-2")

@@ -32,6 +32,7 @@ static void test_what_the_table_can_not_say_is_checked(void **state)
 	static const char *const bad[][2] = {
 		{ "keepalive: {wifi: {initial: 10s, min: 20s}}\n", "keepalive.wifi" },
 		{ "keepalive: {cellular: {initial: 600s}}\n", "keepalive.cellular" },
+		{ "linger: {time: 999ms}\n", "linger.time" },
 		{ "limits: {per_ip_exempt: [\"10.0.0.0/40\"]}\n", "per_ip_exempt" },
 		{ "listeners: [{bind: \"127.0.0.1:0\", tls: {certificate: x}}]\n",
 		  "listeners[0].tls" },
