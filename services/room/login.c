@@ -252,7 +252,7 @@ static bool resume(struct room *room, struct connection *connection,
 {
 	struct connection *old = linger_find(room, wire);
 	struct hf_token_claims claims;
-	struct hf_bytes user_id;
+	struct hf_bytes user_id = { 0 };
 	const char *reason;
 
 	if (old == NULL)
