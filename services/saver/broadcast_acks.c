@@ -2,10 +2,12 @@
  * registration, for as long as the log may offer it. */
 #include <stdlib.h>
 
+#include "labels.h"
 #include "log_cache.h"
 #include "offer.h"
 #include "saver.h"
 #include "script.h"
+#include "tell.h"
 
 #define PRUNE_ABOVE 64 /* members of a set; a login prunes sooner */
 #define SLACK_MS    60000u
@@ -43,6 +45,20 @@ static void release(struct acks *acks)
 	free(acks);
 }
 
+/* Acked by one more registration. */
+static void count(struct saver *saver, const struct saver_name *name, uint64_t id)
+{
+	const struct saver_log_app *app = saver_log_known(saver->log, name->app);
+	const struct saver_log_entry *entry = app != NULL ? saver_log_find(app, id) : NULL;
+
+	saver_log_count_ack(saver->log, name->app, id);
+	hf_why_note_name(&saver->service->why, HF_WHY_ACKED, name->app, name->bytes, name->len, id,
+			 0);
+	saver_labels_count(saver->labels, name->app, (struct hf_bytes){ 0 }, SAVER_ACKED);
+	if (entry != NULL)
+		saver_count_label(saver, name->app, SAVER_ACKED, entry->broadcast->delivery);
+}
+
 static void on_added(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	struct one *one = ctx;
@@ -53,7 +69,7 @@ static void on_added(const redisReply *reply, enum saver_error error, void *ctx)
 		error = SAVER_INTERNAL;
 	if (error == SAVER_OK) {
 		if (saver_reply_integer(reply, 0) != 0)
-			saver_log_count_ack(saver->log, acks->name.app, one->id);
+			count(saver, &acks->name, one->id);
 		saver_quarantine_on_ack(&saver->quarantine, &acks->name, one->id);
 		if (saver_reply_integer(reply, 1) > PRUNE_ABOVE)
 			saver_broadcasts_prune(saver, &acks->name);
@@ -72,8 +88,11 @@ static enum saver_error add(struct acks *acks, const struct saver_log_entry *ent
 	struct saver_script script;
 	enum saver_error error;
 
-	if (one == NULL)
-		return SAVER_INTERNAL;
+	error = saver_tell(saver, &acks->name, entry->id, SAVER_ACKED, entry->broadcast->delivery);
+	if (error != SAVER_OK || one == NULL) {
+		free(one);
+		return error != SAVER_OK ? error : SAVER_INTERNAL;
+	}
 	*one = (struct one){ acks, entry->id };
 	saver_field_encode(entry->id, field);
 	saver_script_init(&script, ack_script, 1);

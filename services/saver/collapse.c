@@ -15,17 +15,18 @@ static const char script[] =
 	"  return false\n"
 	"end\n"
 	"local id, entry = ARGV[1], redis.call('HGET', KEYS[2], ARGV[3])\n"
-	"local before, replaced = string.rep('\\0', 8), ''\n"
+	"local before, replaced, value = string.rep('\\0', 8), '', ''\n"
 	"if entry then\n"
 	"  local newest = entry:sub(1, 8)\n"
 	"  before = entry:sub(9, 16)\n"
 	"  if less(id, newest) then\n"
-	"    if before == id then return {3, ''} end\n"
+	"    if before == id then return {3, '', ''} end\n"
 	"    redis.call('HSET', KEYS[2], ARGV[3], newest .. id)\n"
-	"    return {2, ''}\n"
+	"    return {2, '', ''}\n"
 	"  end\n"
 	"  if newest ~= id then\n"
 	"    before = newest\n"
+	"    value = redis.call('HGET', KEYS[1], newest) or ''\n"
 	"    if redis.call('HDEL', KEYS[1], newest) == 1 then replaced = newest end\n"
 	"  end\n"
 	"end\n"
@@ -43,7 +44,7 @@ static const char script[] =
 	"local now = redis.call('TIME')\n"
 	"local left = tonumber(ARGV[4]) - (now[1] * 1000 + math.floor(now[2] / 1000))\n"
 	"if redis.call('PTTL', KEYS[2]) < left then redis.call('PEXPIREAT', KEYS[2], ARGV[4]) end\n"
-	"return {n, replaced}";
+	"return {n, replaced, value}";
 
 enum saver_error saver_collapse_send(struct saver_redis *redis, enum saver_op op,
 				     const struct saver_name *name, uint64_t message_id,
@@ -81,14 +82,19 @@ enum saver_error saver_collapse_send(struct saver_redis *redis, enum saver_op op
 bool saver_collapse_parse(const redisReply *reply, struct saver_collapsed *ret)
 {
 	const redisReply *replaced;
+	struct saver_value value;
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
 	    reply->element[0]->type != REDIS_REPLY_INTEGER || reply->element[0]->integer < 0 ||
 	    reply->element[0]->integer > SAVER_COLLAPSE_SUPERSEDED_AGAIN)
 		return false;
 	replaced = reply->element[1];
 	ret->outcome = (enum saver_collapse_outcome)reply->element[0]->integer;
 	ret->replaced_id = 0;
+	ret->replaced = (struct hf_bytes){ 0 };
+	if (reply->element[2]->type == REDIS_REPLY_STRING &&
+	    saver_value_decode(saver_reply_bytes(reply->element[2]), &value))
+		ret->replaced = value.delivery;
 	return replaced->type == REDIS_REPLY_STRING &&
 	       (replaced->len == 0 ||
 		saver_field_decode(saver_reply_bytes(replaced), &ret->replaced_id));

@@ -26,7 +26,8 @@ enum saver_collapse_outcome {
 
 struct saver_collapsed {
 	enum saver_collapse_outcome outcome;
-	uint64_t replaced_id; /* of the older one that left for it; 0: none */
+	uint64_t replaced_id;     /* of the older one that left for it; 0: none */
+	struct hf_bytes replaced; /* its packed Delivery, borrowed from the reply */
 };
 
 /* What HSET of `value` is for other messages. `key` of 1 to 64 bytes. `early`: as

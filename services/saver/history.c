@@ -50,7 +50,7 @@ static struct saver_history_record *make(struct saver_history *history)
 }
 
 void saver_history_stored(struct saver_history *history, uint32_t app, uint64_t message_id,
-			  uint8_t class, uint64_t expires_ms)
+			  uint8_t class, uint64_t expires_ms, bool options)
 {
 	struct saver_history_record *record = find(history, app, message_id);
 
@@ -65,6 +65,14 @@ void saver_history_stored(struct saver_history *history, uint32_t app, uint64_t 
 		hf_table_insert(&history->table, &record->node, hf_hash_u64(message_id));
 	}
 	record->counts[SAVER_STORED]++;
+	record->options |= options;
+}
+
+bool saver_history_plain(const struct saver_history *history, uint32_t app, uint64_t message_id)
+{
+	const struct saver_history_record *record = find(history, app, message_id);
+
+	return record != NULL && !record->options;
 }
 
 void saver_history_left(struct saver_history *history, uint32_t app, uint64_t message_id,

@@ -30,6 +30,7 @@ struct saver_history_record {
 	uint32_t app;
 	uint32_t counts[SAVER_PURGED]; /* the others count as dropped */
 	uint8_t class;
+	bool options; /* for some registration it has a Delivery */
 };
 
 _Static_assert(sizeof(struct saver_history_record) == 80, "as promised above");
@@ -45,7 +46,9 @@ void saver_history_deinit(struct saver_history *history);
 
 /* A message was stored for one more registration. */
 void saver_history_stored(struct saver_history *history, uint32_t app, uint64_t message_id,
-			  uint8_t class, uint64_t expires_ms);
+			  uint8_t class, uint64_t expires_ms, bool options);
+/* Is it known, and known to have no Delivery? */
+bool saver_history_plain(const struct saver_history *history, uint32_t app, uint64_t message_id);
 /* It left the store of one registration. Unknown messages are left unknown. */
 void saver_history_left(struct saver_history *history, uint32_t app, uint64_t message_id,
 			enum saver_fate fate);

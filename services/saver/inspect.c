@@ -3,6 +3,7 @@
 
 #include "hf_hash.h"
 #include "hf_id.h"
+#include "hf_why_rpc.h"
 #include "saver.h"
 #include "walk.h"
 
@@ -153,4 +154,10 @@ void saver_on_saver_stats(Hf__Saver_Service *rpc, const Hf__SaverStatsRequest *r
 	reply.awaiting_write = saver_write_behind_pending(saver->wb);
 	reply.quarantined = saver->quarantine.registrations.quarantined;
 	closure(&reply, call);
+}
+
+void saver_on_why(Hf__Saver_Service *rpc, const Hf__WhyRequest *request,
+		  Hf__WhyReply_Closure closure, void *call)
+{
+	hf_why_answer(&saver_of(rpc)->service->why, request, closure, call);
 }

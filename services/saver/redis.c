@@ -76,9 +76,9 @@ struct saver_redis {
 };
 
 static const char *const op_names[SAVER_OP_COUNT] = {
-	"store",     "load",      "remove", "inspect",       "claim",
-	"redeliver", "sweep",     "refill", "check",         "job",
-	"log",       "broadcast", "spool",  "registry_read", "registry_write",
+	"store", "load",          "remove",         "inspect", "claim", "redeliver",
+	"sweep", "refill",        "check",          "job",     "log",   "broadcast",
+	"spool", "registry_read", "registry_write", "report",
 };
 
 static void connect_node(struct node *node);

@@ -3,6 +3,7 @@
 
 #include "offer.h"
 #include "saver.h"
+#include "tell.h"
 
 struct removal {
 	struct saver *saver;
@@ -15,6 +16,7 @@ struct removal {
 	/* Acks of what is in no queue: the first `missing` ids, in the end, and the last ones, that
 	 * are known to be broadcasts. */
 	size_t missing, broadcasts;
+	struct saver_look look;
 	struct saver_name name;
 	uint64_t ids[];
 };
@@ -23,6 +25,7 @@ static void finish(struct removal *removal)
 {
 	if (removal->cb != NULL)
 		removal->cb(removal->removed, removal->error, removal->ctx);
+	saver_look_deinit(&removal->look);
 	free(removal);
 }
 
@@ -65,6 +68,7 @@ static void on_removed(const redisReply *reply, enum saver_error error, void *ct
 {
 	struct removal *removal = ctx;
 	uint64_t id = removal->ids[removal->next++];
+	const struct saver_told *told;
 
 	if (error == SAVER_OK && reply->type != REDIS_REPLY_INTEGER)
 		error = SAVER_INTERNAL;
@@ -73,6 +77,9 @@ static void on_removed(const redisReply *reply, enum saver_error error, void *ct
 
 		removal->removed += was_there;
 		saver_account(removal->saver, &removal->name, id, removal->fate, was_there);
+		if (was_there && (told = saver_look_find(&removal->look, id)) != NULL)
+			saver_count_label(removal->saver, removal->name.app, removal->fate,
+					  told->delivery);
 		if (!was_there && removal->fate == SAVER_ACKED)
 			removal->ids[removal->missing++] = id;
 	} else if (removal->error == SAVER_OK) {
@@ -96,28 +103,20 @@ static void take_ids(struct removal *removal, const uint64_t *ids)
 	}
 }
 
-enum saver_error saver_remove(struct saver *saver, const struct saver_name *name,
-			      const uint64_t *ids, size_t count, enum saver_fate fate,
-			      saver_removed_cb cb, void *ctx)
+/* Delete those that take_ids() put first, except what must stay. */
+static enum saver_error remove_now(struct removal *removal)
 {
-	struct removal *removal = malloc(sizeof(*removal) + count * sizeof(ids[0]));
+	struct saver *saver = removal->saver;
 	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
 	struct hf_bytes words[3] = { HF_BYTES_LITERAL("HDEL"),
-				     { key, 0 },
+				     { key, saver_queue_key_encode(&removal->name, key) },
 				     { field, sizeof(field) } };
 	enum saver_error error = SAVER_OK;
 
-	if (removal == NULL)
-		return SAVER_INTERNAL;
-	*removal = (struct removal){
-		.saver = saver, .cb = cb, .ctx = ctx, .fate = fate, .count = count, .name = *name
-	};
-	take_ids(removal, ids);
-	words[1].len = saver_queue_key_encode(name, key);
-	for (size_t i = 0; i < count - removal->broadcasts && error == SAVER_OK; i++) {
+	for (size_t i = 0; i < removal->count - removal->broadcasts && error == SAVER_OK; i++) {
 		saver_field_encode(removal->ids[i], field);
-		error = saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_REMOVE,
-					 words, 3, on_removed, removal);
+		error = saver_redis_send(saver->redis, saver_node_of(saver, &removal->name),
+					 SAVER_OP_REMOVE, words, 3, on_removed, removal);
 		removal->pending += error == SAVER_OK;
 	}
 	if (removal->pending > 0) { /* those that were sent are waited for */
@@ -129,6 +128,70 @@ enum saver_error saver_remove(struct saver *saver, const struct saver_name *name
 		error = ack_broadcasts(removal);
 	else if (error == SAVER_OK)
 		error = SAVER_INTERNAL;
+	return error;
+}
+
+/* What could not be told stays. */
+static void leave_out_those_that_stay(struct removal *removal)
+{
+	size_t deletable = removal->count - removal->broadcasts, kept = 0;
+
+	for (size_t i = 0; i < deletable; i++) {
+		const struct saver_told *told = saver_look_find(&removal->look, removal->ids[i]);
+
+		if (told == NULL || !told->stays)
+			removal->ids[kept++] = removal->ids[i];
+	}
+	memmove(removal->ids + kept, removal->ids + deletable,
+		removal->broadcasts * sizeof(removal->ids[0]));
+	removal->count -= deletable - kept;
+}
+
+static void on_looked(struct saver_look *look)
+{
+	struct removal *removal = HF_CONTAINER_OF(look, struct removal, look);
+	enum saver_error error = look->error;
+
+	removal->error = error;
+	if (look->complete) {
+		if (error != SAVER_OK)
+			leave_out_those_that_stay(removal);
+		if (removal->count > 0)
+			error = remove_now(removal);
+	}
+	if (error == SAVER_OK || removal->pending > 0)
+		return;
+	if (removal->error == SAVER_OK)
+		removal->error = error;
+	finish(removal);
+}
+
+enum saver_error saver_remove(struct saver *saver, const struct saver_name *name,
+			      const uint64_t *ids, size_t count, enum saver_fate fate,
+			      saver_removed_cb cb, void *ctx)
+{
+	struct removal *removal = malloc(sizeof(*removal) + count * sizeof(ids[0]));
+	enum saver_error error;
+	size_t deletable;
+
+	if (removal == NULL)
+		return SAVER_INTERNAL;
+	*removal = (struct removal){
+		.saver = saver, .cb = cb, .ctx = ctx, .fate = fate, .count = count, .name = *name
+	};
+	take_ids(removal, ids);
+	deletable = count - removal->broadcasts;
+	if (saver_look_needed(saver, name->app, removal->ids, deletable)) {
+		removal->look = (struct saver_look){ .saver = saver,
+						     .fate = fate,
+						     .done = on_looked,
+						     .name = *name,
+						     .ids = removal->ids,
+						     .count = deletable };
+		error = saver_look_start(&removal->look);
+	} else {
+		error = remove_now(removal);
+	}
 	if (error != SAVER_OK)
 		free(removal);
 	return error;

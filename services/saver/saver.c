@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "hf_log.h"
-#include "hf_why_rpc.h"
+#include "labels.h"
 #include "log_cache.h"
 #include "redelivery.h"
 #include "refill.h"
@@ -161,33 +161,6 @@ bool saver_owns(const struct saver *saver, uint16_t slot)
 	const struct hf_peer *owner = hf_peers_by_slot(saver->savers, slot);
 
 	return owner != NULL && owner->instance.number == saver->service->instance.number;
-}
-
-static const enum hf_why_outcome why_of_fate[SAVER_FATES] = {
-	[SAVER_STORED] = HF_WHY_STORED,       [SAVER_ACKED] = HF_WHY_ACKED,
-	[SAVER_EXPIRED] = HF_WHY_EXPIRED,     [SAVER_DROPPED] = HF_WHY_DROPPED_CAP,
-	[SAVER_RECALLED] = HF_WHY_RECALLED,   [SAVER_PURGED] = HF_WHY_PURGED,
-	[SAVER_COLLAPSED] = HF_WHY_COLLAPSED,
-};
-
-void saver_account(struct saver *saver, const struct saver_name *name, uint64_t message_id,
-		   enum saver_fate fate, bool was_there)
-{
-	*saver->metrics.fates[fate] += was_there;
-	if (was_there)
-		hf_why_note_name(&saver->service->why, why_of_fate[fate], name->app, name->bytes,
-				 name->len, message_id, 0);
-	if (fate == SAVER_STORED)
-		return;
-	if (was_there)
-		saver_history_left(&saver->history, name->app, message_id, fate);
-	if (fate == SAVER_ACKED)
-		saver_quarantine_on_ack(&saver->quarantine, name, message_id);
-	else
-		saver_quarantine_on_removed(&saver->quarantine, name, message_id);
-	saver_owed_forget(&saver->owed, name, message_id);
-	saver_write_behind_forget(saver->wb, name, message_id, was_there);
-	saver_await_notify(&saver->await, name, message_id, fate == SAVER_ACKED);
 }
 
 /* Slots that came to us: nobody remembers what of theirs is not acked or not written. */
@@ -408,12 +381,6 @@ static int make_peers(struct saver *saver)
 	return err;
 }
 
-static void on_why(Hf__Saver_Service *rpc, const Hf__WhyRequest *request,
-		   Hf__WhyReply_Closure closure, void *call)
-{
-	hf_why_answer(&saver_of(rpc)->service->why, request, closure, call);
-}
-
 static int saver_start(struct hf_service *service)
 {
 	static const Hf__Saver_Service handlers = {
@@ -431,7 +398,8 @@ static int saver_start(struct hf_service *service)
 		.log_append = saver_on_log_append,
 		.log_change = saver_on_log_change,
 		.log_read = saver_on_log_read,
-		.why = on_why,
+		.why = saver_on_why,
+		.label_report = saver_on_label_report,
 		.put_job = saver_on_put_job,
 		.read_job = saver_on_read_job,
 		.change_job = saver_on_change_job,
@@ -480,6 +448,8 @@ static int saver_start(struct hf_service *service)
 		err = make_peers(saver);
 	if (err == 0)
 		err = saver_spool_new(saver, &saver->spool);
+	if (err == 0)
+		err = saver_labels_new(saver, &saver->labels);
 	if (err == 0)
 		err = saver_redelivery_new(saver, &saver->redelivery);
 	if (err == 0)
@@ -550,7 +520,8 @@ static bool saver_drained(struct hf_service *service)
 
 	if (service->rpc != NULL && hf_rpc_server_running(service->rpc) > 0)
 		return false;
-	if (!saver_log_flush(saver->log))
+	if (!saver_log_flush(saver->log) ||
+	    (!saver_labels_flush(saver->labels) && saver_redis_all_serving(saver->redis)))
 		return false;
 	return !saver_database_up(saver->database) ||
 	       (saver_write_behind_pending(saver->wb) == 0 &&
@@ -584,6 +555,7 @@ static void saver_stop(struct hf_service *service)
 	saver_database_free(saver->database);
 	saver_redis_free(saver->redis);
 	saver_spool_free(saver->spool);
+	saver_labels_free(saver->labels);
 	hf_table_deinit(&saver->trims);
 	saver_history_deinit(&saver->history);
 	saver_quarantine_deinit(&saver->quarantine);

@@ -71,6 +71,7 @@ struct saver {
 	struct saver_sweep *sweep;
 	struct saver_redelivery *redelivery;
 	struct saver_spool *spool;
+	struct saver_labels *labels;
 	struct saver_log_cache *log;
 	struct saver_owed owed;
 	bool owed_missed; /* some did not fit: a sweep offers them when there is room again */
@@ -153,6 +154,10 @@ void saver_on_queue(Hf__Saver_Service *rpc, const Hf__QueueRequest *request,
 		    Hf__QueueReply_Closure closure, void *call);
 void saver_on_purge(Hf__Saver_Service *rpc, const Hf__PurgeRequest *request,
 		    Hf__PurgeReply_Closure closure, void *call);
+void saver_on_label_report(Hf__Saver_Service *rpc, const Hf__LabelReportRequest *request,
+			   Hf__LabelReportReply_Closure closure, void *call);
+void saver_on_why(Hf__Saver_Service *rpc, const Hf__WhyRequest *request,
+		  Hf__WhyReply_Closure closure, void *call);
 void saver_on_saver_stats(Hf__Saver_Service *rpc, const Hf__SaverStatsRequest *request,
 			  Hf__SaverStatsReply_Closure closure, void *call);
 void saver_on_spool_append(Hf__Saver_Service *rpc, const Hf__SpoolAppendRequest *request,

@@ -3,7 +3,9 @@
 
 #include "collapse.h"
 #include "delivery.h"
+#include "labels.h"
 #include "saver.h"
+#include "tell.h"
 
 struct item {
 	struct saver_row_waiter waiter; /* durable: told when the row is committed */
@@ -15,6 +17,7 @@ struct item {
 	uint32_t cap;
 	uint8_t class;
 	bool unregistered;      /* nobody ever attached as this registration: not stored */
+	bool counts_message;
 	enum saver_error error; /* why it is not stored, or not known to be */
 	struct saver_name name;
 };
@@ -125,15 +128,46 @@ static void look_after(struct item *item)
 	}
 }
 
+/* It was not there before. */
+static void count_stored(struct item *item)
+{
+	struct saver *saver = item->store->saver;
+	struct hf_bytes packed = saver_frame_delivery(item->frame), label = { 0 };
+	Hf__Delivery *delivery = saver_delivery_unpack(packed);
+
+	if (delivery != NULL)
+		label = hf_bytes_of(delivery->label.data, delivery->label.len);
+	saver_history_stored(&saver->history, item->name.app, item->message_id, item->class,
+			     item->expires_ms, packed.len > 0);
+	saver_account(saver, &item->name, item->message_id, SAVER_STORED, true);
+	saver_count_label(saver, item->name.app, SAVER_STORED, delivery);
+	if (item->counts_message)
+		saver_labels_message(saver->labels, item->name.app, label);
+	saver_delivery_free(delivery);
+}
+
+/* A newer one with its key is owed instead. The script took it already: if we are killed now, no
+ * receipt tells of it. */
+static void left_collapsed(struct item *item, uint64_t id, struct hf_bytes packed)
+{
+	struct saver *saver = item->store->saver;
+	Hf__Delivery *delivery = saver_delivery_unpack(packed);
+
+	(void)!saver_tell(saver, &item->name, id, SAVER_COLLAPSED, delivery);
+	saver_account(saver, &item->name, id, SAVER_COLLAPSED, true);
+	saver_count_label(saver, item->name.app, SAVER_COLLAPSED, delivery);
+	saver_delivery_free(delivery);
+}
+
 /* `fresh`: it was not there before. */
 static void queued(struct item *item, bool fresh)
 {
 	struct saver *saver = item->store->saver;
 
 	if (fresh)
-		saver_history_stored(&saver->history, item->name.app, item->message_id, item->class,
-				     item->expires_ms);
-	saver_account(saver, &item->name, item->message_id, SAVER_STORED, fresh);
+		count_stored(item);
+	else
+		saver_account(saver, &item->name, item->message_id, SAVER_STORED, false);
 	item_stored(item);
 	look_after(item);
 }
@@ -162,14 +196,10 @@ static void on_hset(const redisReply *reply, enum saver_error error, void *ctx)
 /* It came after a newer one with its key: accepted, and never owed. */
 static void superseded(struct item *item, bool fresh)
 {
-	struct saver *saver = item->store->saver;
-
 	if (!fresh)
 		return;
-	saver_history_stored(&saver->history, item->name.app, item->message_id, item->class,
-			     item->expires_ms);
-	saver_account(saver, &item->name, item->message_id, SAVER_STORED, true);
-	saver_account(saver, &item->name, item->message_id, SAVER_COLLAPSED, true);
+	count_stored(item);
+	left_collapsed(item, item->message_id, saver_frame_delivery(item->frame));
 }
 
 static void on_collapse(const redisReply *reply, enum saver_error error, void *ctx)
@@ -185,8 +215,7 @@ static void on_collapse(const redisReply *reply, enum saver_error error, void *c
 		superseded(item, collapsed.outcome == SAVER_COLLAPSE_SUPERSEDED);
 	} else {
 		if (collapsed.replaced_id != 0)
-			saver_account(item->store->saver, &item->name, collapsed.replaced_id,
-				      SAVER_COLLAPSED, true);
+			left_collapsed(item, collapsed.replaced_id, collapsed.replaced);
 		queued(item, collapsed.outcome == SAVER_COLLAPSE_STORED);
 	}
 	release(item->store);
@@ -344,6 +373,7 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 		item->error = SAVER_OK;
 		item->message_id = from->message_id;
 		item->class = (uint8_t)from->class_;
+		item->counts_message = from->counts_message;
 		item->cap = from->cap == 0 ? (uint32_t)config->store_cap
 					   : HF_MIN(from->cap, SAVER_CAP_MAX);
 		item->expires_ms = from->expires_ms == 0 ? now + config->store_ttl_ms

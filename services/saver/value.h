@@ -7,6 +7,7 @@
  *	            Version 2 is written only for a message that has a Delivery.
  *	    field "!" holds, in decimal, how many messages the cap dropped since the last load
  *	hf:k:<app>:<registration>   hash of collapse keys: collapse.h
+ *	hf:l:<app>:<day>            counts by label: labels.h
  *	hf:i:<app>:<key>            idempotency claim (claims.c)
  *	hf:e...                     events for callbacks (spool.h, dead_letters.c)
  *	hf:r:, hf:u:, hf:d          the registry (record.h)

@@ -1,5 +1,8 @@
 """Options of a message in the store: they are kept with it, and collapse keys replace."""
 
+import json
+import time
+
 from harness import rpc
 from harness.waiting import wait_until
 
@@ -122,3 +125,120 @@ def test_a_delivery_over_its_bounds_is_refused(cluster, app):
     (status, reason), = rpc.call_all(cluster.saver, [("Store", {
         "frames": ["x"], "items": [item(1, collapse_key="k" * 65)]})])
     assert (status, reason) == ("INVALID", "BAD_DELIVERY")
+
+
+# Receipts and labels: what is told of messages that leave
+
+ACKED, EXPIRED, DROPPED, RECALLED = 9, 10, 11, 12
+ALL = sum(1 << event for event in (ACKED, EXPIRED, DROPPED, RECALLED))
+
+
+def start_without_coordinator(cluster, *events):
+    """One callback that wants these events; nobody empties the spool."""
+    app = cluster.add_app(7)
+    document = app.document()
+    document["webhooks"] = [{"id": "a", "url": "https://callback.invalid/", "events": list(events),
+                             "secrets": ["whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"]}]
+    cluster.write_app(app, document)
+    cluster.start(coordinator=0, room=0, dispatcher=0, center=0)
+
+
+def spooled(cluster):
+    """Events in the spool: (type, data, id)."""
+    lanes = {"lanes": {"hex": "ff" * 8}, "max": 1000}
+    found = []
+    for queue in rpc.call(cluster.saver, "SpoolList", lanes)["queues"]:
+        reply = rpc.call(cluster.saver, "SpoolRead", {"queue": queue, "max": 500})
+        found += [(event["type"], json.loads(rpc.text(event["data"])), event["id"])
+                  for event in reply["events"]]
+    return found
+
+
+def told(cluster):
+    return sorted((kind, data.get("reason", "")) for kind, data, _ in spooled(cluster))
+
+
+def report(cluster, label=""):
+    """Today's counts of a label."""
+    day = int(time.time()) // 86400
+    reply = rpc.call(cluster.saver, "LabelReport", {"app": 7, "label": label, "first_day": day - 1, "days": 2})
+    return {key: sum(one[key] for one in reply["days"])
+            for key in ("messages", "targets", "acked", "expired", "dropped", "recalled")}
+
+
+def test_receipts_tell_of_every_way_out(new_cluster):
+    cluster = new_cluster
+    start_without_coordinator(cluster, "message.*")
+    wanted = {"receipts": ALL, "receipt_params": '{"trace":"abc"}', "label": "sale"}
+    soon = dict(item(5, **wanted), expires_ms=int(time.time() * 1000) + 1500)
+    store(cluster, item(1, **wanted), item(2, **wanted), item(3, collapse_key="a", **wanted))
+    store(cluster, item(4, collapse_key="a", **wanted), soon)
+    wait_until(lambda: told(cluster) == [(DROPPED, "collapsed")])
+    ack(cluster, 1)
+    wait_until(lambda: told(cluster) == [(ACKED, ""), (DROPPED, "collapsed")])
+    assert rpc.call(cluster.saver, "Purge", {"app": 7, "registration": "nobody"})["purged"] == 0
+    wait_until(lambda: 5 not in numbers(cluster), what="a load finds it expired")
+    wait_until(lambda: told(cluster) == [(ACKED, ""), (EXPIRED, ""), (DROPPED, "collapsed")])
+    assert rpc.call(cluster.saver, "Purge", {"app": 7, "registration": "reg-1"})["purged"] == 2
+    wait_until(lambda: told(cluster) == [(ACKED, ""), (EXPIRED, ""), (DROPPED, "collapsed"),
+                                         (DROPPED, "purged"), (DROPPED, "purged")])
+    (data,) = [data for kind, data, _ in spooled(cluster) if kind == ACKED]
+    assert (data["registration_id"], data["label"], data["params"]) == ("reg-1", "sale", {"trace": "abc"})
+    wait_until(lambda: report(cluster, "sale")["dropped"] == 3)
+    assert report(cluster, "sale") == {"messages": 0, "targets": 5, "acked": 1, "expired": 1, "dropped": 3,
+                                       "recalled": 0}
+
+
+def test_receipts_survive_a_restart_of_the_saver(new_cluster):
+    cluster = new_cluster
+    start_without_coordinator(cluster, "message.*")
+    store(cluster, item(1, receipts=ALL, label="old"), item(2))
+    wait_until(lambda: report(cluster, "old")["targets"] == 1)
+    cluster.saver.kill()
+    cluster.saver.restart()
+    ack(cluster, 1, 2)
+    ack(cluster, 1, 2)
+    assert told(cluster) == [(ACKED, "")]
+    wait_until(lambda: report(cluster, "old")["acked"] == 1)
+    assert cluster.saver.metric("holdfast_messages_acked_total") == 2
+    assert cluster.redis.queue_length(7, "reg-1") == 0
+
+
+def test_only_what_is_asked_for_and_subscribed_is_told(new_cluster):
+    cluster = new_cluster
+    start_without_coordinator(cluster, "message.expired")
+    store(cluster, item(1, receipts=ALL), item(2, receipts=1 << EXPIRED), item(3))
+    ack(cluster, 1, 2, 3)
+    assert spooled(cluster) == []
+
+
+def test_what_is_plain_costs_no_look(cluster, app):
+    store(cluster, item(1), item(2))
+    ack(cluster, 1, 2)
+    operations = cluster.saver.metric("holdfast_saver_operations_total", store="redis", op="remove")
+    assert operations == 2, "two HDELs, and nothing is read before"
+
+
+def test_labels_are_counted_by_app_and_day(cluster, app):
+    first = dict(item(1, label="sale"), counts_message=True)
+    store(cluster, first, item(1, registration="reg-2", label="sale"))
+    store(cluster, first)  # a repetition counts nothing
+    store(cluster, dict(item(2), counts_message=True))
+    ack(cluster, 1, 2)
+    wait_until(lambda: report(cluster, "sale")["acked"] == 1)
+    assert report(cluster, "sale") == {"messages": 1, "targets": 2, "acked": 1, "expired": 0, "dropped": 0,
+                                       "recalled": 0}
+    assert report(cluster) == {"messages": 2, "targets": 3, "acked": 2, "expired": 0, "dropped": 0,
+                               "recalled": 0}
+    assert report(cluster, "unknown")["targets"] == 0
+
+
+def test_labels_beyond_a_day_s_bound_are_counted_as_others(cluster, app):
+    day = int(time.time()) // 86400
+    for start in range(0, 1100, 100):
+        store(cluster, *[item(number, registration=f"reg-{number % 20}", label=f"label-{number}")
+                         for number in range(start + 1, start + 101)])
+    wait_until(lambda: report(cluster)["targets"] == 1100)
+    wait_until(lambda: report(cluster, "~other")["targets"] == 100)
+    assert cluster.redis.call("HLEN", f"hf:l:7:{day}") == ["1002"]
+    assert int(cluster.redis.call("TTL", f"hf:l:7:{day}")[0]) > 35 * 86400

@@ -243,7 +243,7 @@ static void test_history_counts_each_fate_and_forgets_the_oldest(void **state)
 
 	assert_int_equal(saver_history_init(&history, 2), 0);
 	for (int i = 0; i < 4; i++)
-		saver_history_stored(&history, 7, 1, 1, 500);
+		saver_history_stored(&history, 7, 1, 1, 500, false);
 	saver_history_left(&history, 7, 1, SAVER_ACKED);
 	saver_history_left(&history, 7, 1, SAVER_EXPIRED);
 	saver_history_left(&history, 7, 1, SAVER_DROPPED);
@@ -257,11 +257,17 @@ static void test_history_counts_each_fate_and_forgets_the_oldest(void **state)
 	assert_null(saver_history_find(&history, 8, 1));
 	assert_null(saver_history_find(&history, 7, 99));
 
-	saver_history_stored(&history, 7, 2, 1, 500);
-	saver_history_stored(&history, 7, 3, 1, 500);
+	saver_history_stored(&history, 7, 2, 1, 500, true);
+	saver_history_stored(&history, 7, 3, 1, 500, false);
 	assert_null(saver_history_find(&history, 7, 1));
 	assert_non_null(saver_history_find(&history, 7, 2));
 	assert_non_null(saver_history_find(&history, 7, 3));
+	assert_true(saver_history_plain(&history, 7, 3));
+	assert_false(saver_history_plain(&history, 7, 2)); /* it has options */
+	assert_false(saver_history_plain(&history, 7, 1)); /* who knows? */
+	saver_history_stored(&history, 7, 3, 1, 500, true);
+	saver_history_stored(&history, 7, 3, 1, 500, false);
+	assert_false(saver_history_plain(&history, 7, 3)); /* for one registration it has */
 	saver_history_deinit(&history);
 }
 
