@@ -141,6 +141,7 @@ def start_without_coordinator(cluster, *events):
                              "secrets": ["whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"]}]
     cluster.write_app(app, document)
     cluster.start(coordinator=0, room=0, dispatcher=0, center=0)
+    app.register("reg-1")
 
 
 def spooled(cluster):
@@ -213,6 +214,7 @@ def test_only_what_is_asked_for_and_subscribed_is_told(new_cluster):
 
 
 def test_what_is_plain_costs_no_look(cluster, app):
+    app.register("reg-1")
     store(cluster, item(1), item(2))
     ack(cluster, 1, 2)
     operations = cluster.saver.metric("holdfast_saver_operations_total", store="redis", op="remove")
@@ -220,6 +222,7 @@ def test_what_is_plain_costs_no_look(cluster, app):
 
 
 def test_labels_are_counted_by_app_and_day(cluster, app):
+    app.register("reg-1", "reg-2")
     first = dict(item(1, label="sale"), counts_message=True)
     store(cluster, first, item(1, registration="reg-2", label="sale"))
     store(cluster, first)  # a repetition counts nothing
@@ -235,6 +238,7 @@ def test_labels_are_counted_by_app_and_day(cluster, app):
 
 def test_labels_beyond_a_day_s_bound_are_counted_as_others(cluster, app):
     day = int(time.time()) // 86400
+    app.register(*(f"reg-{number}" for number in range(20)))
     for start in range(0, 1100, 100):
         store(cluster, *[item(number, registration=f"reg-{number % 20}", label=f"label-{number}")
                          for number in range(start + 1, start + 101)])
