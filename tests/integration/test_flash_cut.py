@@ -2,13 +2,15 @@
 nothing had been cut, and neither the register nor the saver hears of it."""
 
 import json
+import random
 import signal
 import threading
 
 import pytest
 
-from harness.phone import Closed
-from harness.waiting import wait_until
+from harness import wire
+from harness.phone import Closed, Phone
+from harness.waiting import NotInTime, wait_until
 
 LONG = {"room": {"linger__time": "60s"}}
 
@@ -529,3 +531,93 @@ def test_switched_off_there_is_no_ticket_and_nothing_lingers(new_cluster):
     phone.reset()
     wait_until(lambda: not online(app, "reg-1"))
     assert cluster.room.metric("holdfast_room_kept_bytes") == 0
+
+
+class Restless(threading.Thread):
+    """A client on a bad line: it is cut in every way there is, comes back with its ticket or without, to the same room
+    or another, and acks some of what it gets, some of it late."""
+
+    def __init__(self, cluster, app, number):
+        super().__init__(daemon=True)
+        self.addresses = [cluster.room_address(room) for room in range(2)]
+        self.app, self.name_ = app, f"reg-{number}"
+        self.device = f"device-{number}"
+        self.random = random.Random(number)
+        self.seen = {}
+        self.unacked = set()
+        self.resumes = 0
+        self.calm = threading.Event()
+        self.done = False
+        self.failure = None
+        self.start()
+
+    def run(self):
+        room, ticket = 0, b""
+        try:
+            while not self.done:
+                ticket = ticket if self.random.random() < 0.8 else b""
+                room = room if ticket else self.random.randrange(2)
+                phone = Phone(self.addresses[room], device=self.device)
+                try:
+                    ack = phone.login((self.app, self.name_), ticket=ticket)
+                    self.resumes += ack.resumed
+                    ticket = ack.ticket
+                    self.live(phone)
+                    self.random.choice((phone.reset, phone.cut, phone.reset, phone.close))()
+                except (Closed, OSError):
+                    phone.cut()
+        except Exception as failure:  # told by the test
+            self.failure = failure
+
+    def live(self, phone):
+        for _ in range(self.random.randrange(1, 12)):
+            while self.calm.is_set() and not self.done:
+                self.read(phone, 0.2)
+                self.ack(phone)
+            self.read(phone, 0.05)
+            if self.random.random() < 0.5:
+                self.ack(phone)
+
+    def read(self, phone, timeout):
+        try:
+            frame = phone.receive(timeout)
+        except NotInTime:
+            return
+        if frame.kind == wire.PUSH:
+            assert self.seen.setdefault(frame.id, frame.payload) == frame.payload
+            self.unacked.add(frame.id)
+
+    def ack(self, phone):
+        if self.unacked:
+            phone.ack(*self.unacked)
+            self.unacked.clear()
+
+
+def test_restless_clients_lose_nothing_and_keep_nothing(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7, stored_per_registration=1000)
+    cluster.start(room=2, settings={"room": {
+        "linger__time": "2s", "limits__unacked": "6", "linger__session_bytes": "4KiB", "linger__memory": "32KiB"}})
+    clients = [Restless(cluster, app, number) for number in range(10)]
+    accepted = 0
+    for n in range(160):
+        pad = "x" * (n * 37 % 1500)
+        answer = app.send({"n": n, "pad": pad}, [client.name_ for client in clients])
+        assert answer.status == 202, answer
+        accepted += 1
+    for client in clients:
+        client.calm.set()
+    for client in clients:
+        wait_until(lambda: len(client.seen) == accepted or client.failure, 60,
+                   lambda: f"{client.name_} has {len(client.seen)} of {accepted}")
+        assert client.failure is None, client.failure
+        assert sorted(json.loads(payload)["n"] for payload in client.seen.values()) == list(range(accepted))
+        wait_until(lambda: cluster.redis.queue_length(7, client.name_) == 0, 30)
+    for client in clients:
+        client.done = True
+        client.join(20)
+    assert sum(client.resumes for client in clients) > 20
+    for room in cluster.processes["room"]:
+        wait_until(lambda: room.metric("holdfast_room_sessions") == 0)
+        assert room.metric("holdfast_room_kept_bytes") == 0
+        assert room.metric("holdfast_room_lingering_connections") == 0
