@@ -2,12 +2,12 @@
  *
  * All jobs of an app are on one node, that of slot (app, ""), as are its broadcast log and lists:
  *
- *	hf:j:<app>:<id>   hash: a job, a field for each of enum saver_job_field, and who has the
- *lease: "owner"       hex; "lease": until when, milliseconds of this Redis' clock hf:ja:<app>
- *sorted set: ids of all, each with score 0, so that it sorts by id hf:jo:<app>       sorted set:
- *broadcasts that are not final, by the time they are due hf:jk:<app>       sorted set: final ones
- *by when they are forgotten hf:jd             sorted set of "<app>:<id>" of the whole node: when to
- *offer it to a center
+ *	hf:j:<app>:<id>   hash: a job, a field for each of enum saver_job_field; who has the
+ *	                  lease ("owner", hex) and until when ("lease", by this Redis' clock)
+ *	hf:ja:<app>       sorted set: ids of all, each with score 0, so that it sorts by id
+ *	hf:jo:<app>       sorted set: broadcasts that are not final, by when they are due
+ *	hf:jk:<app>       sorted set: final ones by when they are forgotten
+ *	hf:jd             sorted set: "<app>:<id>" of the whole node by when a center may have it
  *
  * <id> is the text of hf_id.h, which sorts like the number. */
 #ifndef SAVER_JOB_VALUE_H

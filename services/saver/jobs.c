@@ -5,6 +5,7 @@
 
 #include "hf_hash.h"
 #include "jobs_internal.h"
+#include "kept.h"
 
 #define JOBS_MAX 20000u /* of an app; then the oldest final one is forgotten sooner */
 #define LIST_MAX 100u
@@ -91,7 +92,8 @@ bool saver_job_view_of_reply(struct saver_job_view *view, uint32_t app, uint64_t
 /* ARGV from 4: due, limits of running ones and of all, is it a broadcast; then fields and values. A
  * job due later is not refused for those that run now. */
 static const char put_script[] =
-	"if redis.call('EXISTS', KEYS[1]) == 1 then return 'OK' end\n" SAVER_SCRIPT_NOW LUA_FORGET
+	"if redis.call('EXISTS', KEYS[1]) == 1 then return 'OK' end\n" SAVER_SCRIPT_NOW
+		SAVER_KEPT_LUA LUA_FORGET
 	"local due, running = tonumber(ARGV[4]), tonumber(ARGV[5])\n"
 	"if running > 0 and due <= now and redis.call('ZCOUNT', KEYS[3], '-inf', now) >= running "
 	"then\n"
@@ -106,6 +108,7 @@ static const char put_script[] =
 	"redis.call('ZADD', KEYS[2], 0, ARGV[1])\n"
 	"if ARGV[7] == '1' then redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1]) end\n"
 	"redis.call('ZADD', KEYS[5], ARGV[4], ARGV[2])\n"
+	"note('j' .. ARGV[2])\n"
 	"return 'OK'";
 
 static void on_put(const redisReply *reply, enum saver_error error, void *ctx)
@@ -140,6 +143,21 @@ static void add_bytes(struct saver_script *script, enum saver_job_field field,
 	saver_script_bytes(script, hf_bytes_of(value->data, value->len));
 }
 
+static void add_job(struct saver_script *script, const Hf__Job *job)
+{
+	add_number(script, SAVER_JOB_STATE, job->state);
+	add_number(script, SAVER_JOB_KIND, job->kind);
+	add_number(script, SAVER_JOB_DUE, job->due_ms);
+	add_number(script, SAVER_JOB_CREATED, job->created_ms);
+	add_number(script, SAVER_JOB_STARTED, job->started_ms);
+	add_number(script, SAVER_JOB_RATE, job->rate_per_second);
+	add_number(script, SAVER_JOB_DURATION, job->duration_ms);
+	add_number(script, SAVER_JOB_REVISION, HF_MAX(job->revision, 1u));
+	add_number(script, SAVER_JOB_KEEP, job->keep_until_ms);
+	add_bytes(script, SAVER_JOB_LABEL, &job->label);
+	add_bytes(script, SAVER_JOB_SPEC, &job->spec);
+}
+
 void saver_on_put_job(Hf__Saver_Service *rpc, const Hf__PutJobRequest *request,
 		      Hf__PutJobReply_Closure closure, void *call)
 {
@@ -165,21 +183,48 @@ void saver_on_put_job(Hf__Saver_Service *rpc, const Hf__PutJobRequest *request,
 	saver_script_number(&script, request->running_max);
 	saver_script_number(&script, JOBS_MAX);
 	saver_script_number(&script, job->kind == HF__JOB_KIND__JOB_BROADCAST);
-	add_number(&script, SAVER_JOB_STATE, job->state);
-	add_number(&script, SAVER_JOB_KIND, job->kind);
-	add_number(&script, SAVER_JOB_DUE, job->due_ms);
-	add_number(&script, SAVER_JOB_CREATED, job->created_ms);
-	add_number(&script, SAVER_JOB_STARTED, job->started_ms);
-	add_number(&script, SAVER_JOB_RATE, job->rate_per_second);
-	add_number(&script, SAVER_JOB_DURATION, job->duration_ms);
-	add_number(&script, SAVER_JOB_REVISION, HF_MAX(job->revision, 1u));
-	add_number(&script, SAVER_JOB_KEEP, job->keep_until_ms);
-	add_bytes(&script, SAVER_JOB_LABEL, &job->label);
-	add_bytes(&script, SAVER_JOB_SPEC, &job->spec);
+	add_job(&script, job);
 	error = saver_script_send(saver->redis, saver_app_node(saver, job->app), SAVER_OP_JOB,
 				  &script, on_put, jc);
 	if (error != SAVER_OK)
 		saver_job_call_fail(jc, error);
+}
+
+/* ARGV from 4: due, state, is it a broadcast, when a final one is forgotten; then fields and
+ * values. */
+static const char restore_script[] =
+	"if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end\n"
+	"redis.call('HSET', KEYS[1], unpack(ARGV, 8))\n"
+	"redis.call('ZADD', KEYS[2], 0, ARGV[1])\n"
+	"if tonumber(ARGV[5]) > 2 then\n"
+	"  redis.call('ZADD', KEYS[4], ARGV[7], ARGV[1])\n"
+	"  redis.call('PEXPIREAT', KEYS[1], ARGV[7])\n"
+	"  return 1\n"
+	"end\n"
+	"if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1]) end\n"
+	"if ARGV[5] ~= '2' then redis.call('ZADD', KEYS[5], ARGV[4], ARGV[2]) end\n"
+	"return 1";
+
+enum saver_error saver_job_restore(struct saver *saver, const Hf__Job *job, saver_redis_cb cb,
+				   void *ctx)
+{
+	uint8_t progress[SAVER_JOB_PROGRESS_MAX];
+	ProtobufCBinaryData packed = { 0, progress };
+	struct saver_script script;
+
+	if (job->progress != NULL)
+		packed.len = hf__job_progress__pack(job->progress, progress);
+	saver_job_script_init(&script, restore_script, job->app, job->id);
+	saver_script_number(&script, job->due_ms);
+	saver_script_number(&script, job->state);
+	saver_script_number(&script, job->kind == HF__JOB_KIND__JOB_BROADCAST);
+	saver_script_number(&script, job->keep_until_ms);
+	add_job(&script, job);
+	add_number(&script, SAVER_JOB_FINISHED, job->finished_ms);
+	add_bytes(&script, SAVER_JOB_REASON, &job->reason);
+	add_bytes(&script, SAVER_JOB_PROGRESS, &packed);
+	return saver_redis_send_early(saver->redis, saver_app_node(saver, job->app),
+				      SAVER_OP_REFILL, script.words, script.count, cb, ctx);
 }
 
 /* --- ReadJob --- */
@@ -240,7 +285,7 @@ void saver_on_read_job(Hf__Saver_Service *rpc, const Hf__ReadJobRequest *request
  * keeps it. */
 static const char change_script[] =
 	"local s = redis.call('HGET', KEYS[1], 'state')\n"
-	"if not s then return {} end\n" SAVER_SCRIPT_NOW SAVER_JOB_LUA_END
+	"if not s then return {} end\n" SAVER_SCRIPT_NOW SAVER_KEPT_LUA SAVER_JOB_LUA_END
 	"local function answer(allowed)\n"
 	"  local out = redis.call('HMGET', KEYS[1], unpack(ARGV, 11))\n"
 	"  table.insert(out, 1, allowed)\n"
@@ -271,7 +316,10 @@ static const char change_script[] =
 	"  end\n"
 	"  redis.call('HSET', KEYS[1], 'state', want)\n"
 	"end\n"
-	"if changed then redis.call('HINCRBY', KEYS[1], 'revision', 1) end\n"
+	"if changed then\n"
+	"  redis.call('HINCRBY', KEYS[1], 'revision', 1)\n"
+	"  note('j' .. ARGV[2])\n"
+	"end\n"
 	"return answer(1)";
 
 static void on_changed(const redisReply *reply, enum saver_error error, void *ctx)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "jobs_internal.h"
+#include "kept.h"
 
 #define LEASE_MIN_MS 1000u
 #define LEASE_MAX_MS 600000u
@@ -185,7 +186,7 @@ void saver_on_lease_jobs(Hf__Saver_Service *rpc, const Hf__LeaseJobsRequest *req
  * still say how far it came. */
 static const char renew_script[] =
 	"local s = redis.call('HGET', KEYS[1], 'state')\n"
-	"if not s then return {} end\n" SAVER_SCRIPT_NOW SAVER_JOB_LUA_END
+	"if not s then return {} end\n" SAVER_SCRIPT_NOW SAVER_KEPT_LUA SAVER_JOB_LUA_END
 	"local function answer(held)\n"
 	"  local out = redis.call('HMGET', KEYS[1], unpack(ARGV, 16))\n"
 	"  table.insert(out, 1, held)\n"
@@ -205,6 +206,7 @@ static const char renew_script[] =
 	"  redis.call('HINCRBY', KEYS[1], 'revision', 1)\n"
 	"  redis.call('HDEL', KEYS[1], 'owner', 'lease')\n"
 	"  finish(keep > 0 and keep or now + tonumber(ARGV[14]))\n"
+	"  note('j' .. ARGV[2])\n"
 	"  return answer(1)\n"
 	"end\n"
 	"local till = now + tonumber(ARGV[5])\n"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kept.h"
 #include "log_cache.h"
 #include "log_internal.h"
 #include "log_value.h"
@@ -12,14 +13,14 @@
 /* KEYS: version, broadcasts, frames, counts, recalls, by version, by expiry. */
 #define KEYS 7
 
-/* Lua: `next` draws a version. It is never below the quarters of a second since 2024, so that it
- * only grows also when Redis comes back without its latest writes, or empty. */
-#define LUA_NEXT                                                                              \
-	"local function next()\n"                                                             \
-	"  local v = tonumber(redis.call('GET', KEYS[1]) or 0) + 1\n"                         \
-	"  v = string.format('%.0f', math.max(v, math.floor((now - 1704067200000) / 250)))\n" \
-	"  redis.call('SET', KEYS[1], v)\n"                                                   \
-	"  return tonumber(v)\n"                                                              \
+/* Lua: `next` draws a version, above `known`. It is never below the quarters of a second since
+ * 2024, so that it only grows also when Redis comes back without its latest writes. */
+#define LUA_NEXT                                                                                 \
+	"local function next(known)\n"                                                           \
+	"  local v = tonumber(redis.call('GET', KEYS[1]) or 0)\n"                                \
+	"  v = math.max(math.max(v, known or 0) + 1, math.floor((now - 1704067200000) / 250))\n" \
+	"  redis.call('SET', KEYS[1], string.format('%.0f', v))\n"                               \
+	"  return v\n"                                                                           \
 	"end\n"
 
 /* Lua: the keys stay as long as `expires` needs them; counts a week longer. */
@@ -41,7 +42,6 @@
 	"do\n"                                                                                    \
 	"  local kind, id = string.sub(m, 1, 1), string.sub(m, 2)\n"                              \
 	"  redis.call('ZREM', KEYS[6], m)\n"                                                      \
-	"  redis.call('ZREM', KEYS[7], m)\n"                                                      \
 	"  if kind == 'r' then\n"                                                                 \
 	"    redis.call('HDEL', KEYS[5], id)\n"                                                   \
 	"  else\n"                                                                                \
@@ -54,6 +54,7 @@
 	"      redis.call('ZADD', KEYS[7], now + 604800000, 't' .. id)\n"                         \
 	"    end\n"                                                                               \
 	"  end\n"                                                                                 \
+	"  redis.call('ZREM', KEYS[7], m)\n"                                                      \
 	"end\n"
 
 static void init_script(struct saver_script *script, const char *source, uint32_t app)
@@ -104,26 +105,30 @@ static void call_answer(struct log_call *lc, const ProtobufCMessage *reply)
  * the log is full. */
 static const char append_script[] =
 	"local m = redis.call('HGET', KEYS[2], ARGV[1])\n"
-	"if m then return struct.unpack('<I4', m, 5) end\n" SAVER_SCRIPT_NOW LUA_NEXT LUA_KEEP
-		LUA_SWEEP "if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[3]) then return 0 end\n"
+	"if m then return struct.unpack('<I4', m, 5) end\n" SAVER_SCRIPT_NOW SAVER_KEPT_LUA LUA_NEXT
+		LUA_KEEP LUA_SWEEP
+	"if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[3]) then return 0 end\n"
 	"local v = next()\n"
 	"redis.call('HSET', KEYS[2], ARGV[1], struct.pack('<BBI2I4I4', 1, 0, 1, v, 0) .. ARGV[4])\n"
 	"redis.call('HSET', KEYS[3], ARGV[1], ARGV[5])\n"
 	"redis.call('ZADD', KEYS[6], v, 'b' .. ARGV[1])\n"
 	"redis.call('ZADD', KEYS[7], ARGV[2], 'b' .. ARGV[1])\n"
 	"keep(tonumber(ARGV[2]))\n"
+	"note('b' .. string.sub(KEYS[1], 7) .. ':' .. ARGV[1])\n"
 	"return v";
 
-/* ARGV: id, expiry, most recalls. */
+/* ARGV: id, expiry, most recalls, the version that it had. */
 static const char recall_script[] =
 	"local r = redis.call('HGET', KEYS[5], ARGV[1])\n"
-	"if r then return struct.unpack('<I4', r) end\n" SAVER_SCRIPT_NOW LUA_NEXT LUA_KEEP
-		LUA_SWEEP "if redis.call('HLEN', KEYS[5]) >= tonumber(ARGV[3]) then return 0 end\n"
-	"local v = next()\n"
+	"if r then return struct.unpack('<I4', r) end\n" SAVER_SCRIPT_NOW SAVER_KEPT_LUA LUA_NEXT
+		LUA_KEEP LUA_SWEEP
+	"if redis.call('HLEN', KEYS[5]) >= tonumber(ARGV[3]) then return 0 end\n"
+	"local v = next(tonumber(ARGV[4]))\n"
 	"redis.call('HSET', KEYS[5], ARGV[1], struct.pack('<I4', v) .. ARGV[2])\n"
 	"redis.call('ZADD', KEYS[6], v, 'r' .. ARGV[1])\n"
 	"redis.call('ZADD', KEYS[7], ARGV[2], 'r' .. ARGV[1])\n"
 	"keep(tonumber(ARGV[2]))\n"
+	"note('r' .. string.sub(KEYS[1], 7) .. ':' .. ARGV[1])\n"
 	"return v";
 
 static void on_appended(const redisReply *reply, enum saver_error error, void *ctx)
@@ -190,6 +195,7 @@ static enum saver_error append_recall(struct log_call *lc, uint64_t expires_ms)
 	saver_script_bytes(&script, hf_bytes_of(field, sizeof(field)));
 	saver_script_number(&script, expiry_of(saver, expires_ms == 0 ? UINT64_MAX : expires_ms));
 	saver_script_number(&script, SAVER_LOG_RECALLS_MAX);
+	saver_script_number(&script, 0);
 	return saver_script_send(saver->redis, saver_app_node(saver, lc->app), SAVER_OP_LOG,
 				 &script, on_appended, lc);
 }
@@ -229,7 +235,7 @@ void saver_on_log_append(Hf__Saver_Service *rpc, const Hf__LogAppendRequest *req
  * when it is again. */
 static const char change_script[] =
 	"local m = redis.call('HGET', KEYS[2], ARGV[1])\n"
-	"if not m then return {} end\n" SAVER_SCRIPT_NOW LUA_NEXT
+	"if not m then return {} end\n" SAVER_SCRIPT_NOW SAVER_KEPT_LUA LUA_NEXT
 	"local s, n = struct.unpack('<BI2', m, 2)\n"
 	"local want = tonumber(ARGV[2])\n"
 	"if s == want or s == 2 or redis.call('HEXISTS', KEYS[3], ARGV[1]) == 0 then\n"
@@ -248,6 +254,7 @@ static const char change_script[] =
 	"m = struct.pack('<BBI2', 1, want, n) .. spans .. tail\n"
 	"redis.call('HSET', KEYS[2], ARGV[1], m)\n"
 	"redis.call('ZADD', KEYS[6], v, 'b' .. ARGV[1])\n"
+	"note('b' .. string.sub(KEYS[1], 7) .. ':' .. ARGV[1])\n"
 	"if want == 2 then\n"
 	"  redis.call('HDEL', KEYS[3], ARGV[1])\n"
 	"  if redis.call('HLEN', KEYS[2]) - redis.call('HLEN', KEYS[3]) > 10000 then\n"
@@ -448,6 +455,64 @@ void saver_log_message_state(struct saver *saver, uint32_t app, uint64_t id,
 
 	if (error != SAVER_OK)
 		call_fail(lc, error);
+}
+
+/* --- Back from the database --- */
+
+/* ARGV: id, expiry, state, the value from appended_ms on, frame, the latest version that it had.
+ * Its spans begin anew: they were of versions that are not known one by one any more. */
+static const char restore_script[] =
+	"if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 0 end\n" SAVER_SCRIPT_NOW
+		LUA_NEXT LUA_KEEP "local v, state = next(tonumber(ARGV[6])), tonumber(ARGV[3])\n"
+	"redis.call('HSET', KEYS[2], ARGV[1],\n"
+	"  struct.pack('<BBI2I4I4', 1, state, 1, v, state == 0 and 0 or v) .. ARGV[4])\n"
+	"if state ~= 2 then redis.call('HSET', KEYS[3], ARGV[1], ARGV[5]) end\n"
+	"redis.call('ZADD', KEYS[6], v, 'b' .. ARGV[1])\n"
+	"redis.call('ZADD', KEYS[7], ARGV[2], 'b' .. ARGV[1])\n"
+	"keep(tonumber(ARGV[2]))\n"
+	"return 1";
+
+/* The arguments after id and expiry; false: it can't be read. */
+static bool add_kept(struct saver_script *script, const struct saver_kept_row *row)
+{
+	struct saver_log_meta meta;
+	struct saver_span last = { 0, 0 };
+	uint32_t version;
+	size_t head;
+
+	if (row->kind == 'r') {
+		if (!saver_log_recall_decode(row->value, &version, NULL))
+			return false;
+		saver_script_number(script, SAVER_LOG_RECALLS_MAX);
+		saver_script_number(script, version);
+		return true;
+	}
+	if (!saver_log_meta_decode(row->value, &meta))
+		return false;
+	head = 4 + 8 * (size_t)meta.span_count;
+	if (meta.span_count > 0)
+		last = saver_log_span(&meta, meta.span_count - 1);
+	saver_script_number(script, meta.state);
+	saver_script_bytes(script, hf_bytes_of(row->value.data + head, row->value.len - head));
+	saver_script_bytes(script, row->frame);
+	saver_script_number(script, HF_MAX(last.from, last.until));
+	return true;
+}
+
+enum saver_error saver_log_restore(struct saver *saver, const struct saver_kept_row *row,
+				   saver_redis_cb cb, void *ctx)
+{
+	uint8_t field[SAVER_FIELD_SIZE];
+	struct saver_script script;
+
+	saver_field_encode(row->id, field);
+	init_script(&script, row->kind == 'b' ? restore_script : recall_script, row->app);
+	saver_script_bytes(&script, hf_bytes_of(field, sizeof(field)));
+	saver_script_number(&script, row->expires_ms);
+	if (!add_kept(&script, row))
+		return SAVER_INTERNAL;
+	return saver_redis_send_early(saver->redis, saver_app_node(saver, row->app),
+				      SAVER_OP_REFILL, script.words, script.count, cb, ctx);
 }
 
 /* --- Forgetting --- */

@@ -1,6 +1,6 @@
 /* services/saver/log_cache.h - each app's broadcast log as this process knows it.
  *
- * What is here is never believed without asking: whoever looks asks saver_log_check() first, which
+ * What is here is never believed without asking: whoever looks asks saver_log_ask() first, which
  * costs one GET of the log's version for all that look within one turn of the loop. The commands of
  * a turn leave at its end: so the answer is not older than any of those who wait for it, and who
  * begins after LogAppend was answered sees what it appended. When the version differs, what changed

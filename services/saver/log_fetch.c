@@ -320,7 +320,7 @@ static bool take(struct saver_log_fetch *fetch, struct hf_bytes member, struct h
 		return true;
 	update.is_recall = member.data[0] == 'r';
 	if (update.is_recall) {
-		if (!saver_log_recall_decode(value, &update.expires_ms)) {
+		if (!saver_log_recall_decode(value, NULL, &update.expires_ms)) {
 			note_unreadable(fetch, update.id);
 			return true;
 		}

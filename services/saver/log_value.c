@@ -55,18 +55,23 @@ uint8_t *saver_log_tail_encode(const Hf__Broadcast *broadcast, uint64_t appended
 	return bytes;
 }
 
-bool saver_log_recall_decode(struct hf_bytes bytes, uint64_t *ret_expires_ms)
+bool saver_log_recall_decode(struct hf_bytes bytes, uint32_t *ret_version, uint64_t *ret_expires_ms)
 {
+	struct hf_cursor c = hf_cursor_of(bytes.data, bytes.len);
+	uint32_t version = hf_cursor_u32(&c);
 	uint64_t expires_ms = 0;
 
-	if (bytes.len < 5 || bytes.len > 4 + 20)
+	if (c.failed || hf_cursor_left(&c) < 1 || hf_cursor_left(&c) > 19)
 		return false;
-	for (size_t i = 4; i < bytes.len; i++) {
-		if (bytes.data[i] < '0' || bytes.data[i] > '9')
+	for (; c.pos < c.end; c.pos++) {
+		if (*c.pos < '0' || *c.pos > '9')
 			return false;
-		expires_ms = expires_ms * 10 + (bytes.data[i] - (uint64_t)'0');
+		expires_ms = expires_ms * 10 + (*c.pos - (uint64_t)'0');
 	}
-	*ret_expires_ms = expires_ms;
+	if (ret_version != NULL)
+		*ret_version = version;
+	if (ret_expires_ms != NULL)
+		*ret_expires_ms = expires_ms;
 	return true;
 }
 

@@ -4,14 +4,15 @@
  * but for the version. <id> is 8 bytes big endian.
  *
  *	hf:lv:<app>   string: the log's version
- *	hf:lm:<app>   hash: <id> to what is known of a broadcast (below). "f": who read the log at
- *an older version than this reads it anew, as an entry left before its time hf:lf:<app>   hash:
- *<id> to the PUSH frame. Here are exactly the live ones hf:lc:<app>   hash: <id> to how many
- *registrations have acked it hf:lr:<app>   hash: <id> of a recalled message to u32 version |
- *expires_ms in decimal hf:lz:<app>   sorted set: "b"<id> and "r"<id> by the version that they
- *changed at last hf:lx:<app>   sorted set: "b"<id> and "r"<id> by expiry; "t"<id>: a past one, by
- *when it leaves hf:a:<app>:<registration>   set of the <id>s that it has acked, on the
- *registration's node
+ *	hf:lm:<app>   hash: <id> to what is known of a broadcast (below). Field "f": what left the
+ *	              log before its time; who read it at an older version reads all of it anew
+ *	hf:lf:<app>   hash: <id> to the PUSH frame. Here are exactly the live ones
+ *	hf:lc:<app>   hash: <id> to how many registrations have acked it
+ *	hf:lr:<app>   hash: <id> of a recalled message to u32 version | expires_ms in decimal
+ *	hf:lz:<app>   sorted set: "b"<id> and "r"<id> by the version of their last change
+ *	hf:lx:<app>   sorted set: "b"<id> and "r"<id> by expiry; "t"<id> of a past one by when it
+ *	              leaves
+ *	hf:a:<app>:<registration>   set of the <id>s that it has acked; on the registration's node
  *
  *	broadcast = u8 1 | u8 state | u16 spans | spans * (u32 from | u32 until)
  *	            | u64 appended_ms | u32 length of the frame | Broadcast, packed, without frame
@@ -49,7 +50,9 @@ struct saver_span saver_log_span(const struct saver_log_meta *meta, size_t i);
  * by the caller. */
 HF_MUST_CHECK uint8_t *saver_log_tail_encode(const Hf__Broadcast *broadcast, uint64_t appended_ms,
 					     uint64_t expires_ms, size_t *ret_len);
-HF_MUST_CHECK bool saver_log_recall_decode(struct hf_bytes bytes, uint64_t *ret_expires_ms);
+/* Either output may be NULL. */
+HF_MUST_CHECK bool saver_log_recall_decode(struct hf_bytes bytes, uint32_t *ret_version,
+					   uint64_t *ret_expires_ms);
 
 size_t saver_acked_key_encode(const struct saver_name *name, uint8_t ret[SAVER_KEY_MAX]);
 

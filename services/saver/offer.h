@@ -1,10 +1,10 @@
 /* services/saver/offer.h - the broadcasts that one load may bring, as if they lay in the queue of
  * its registration.
  *
- *	saver_offer_begin()   beside the other first commands of the load: is the log known as it
- *is? saver_offer_select()  when the record is known: those that are loadable, not expired, mean the
- *	                      registration, were appended when it was there already, and that it has
- *	                      not acked; with their frames
+ *	saver_offer_begin()   beside the load's other first commands: the log as it is now
+ *	saver_offer_select()  when the record is known: those that are loadable, not expired, mean
+ *	                      the registration, were appended when it was there already, and that
+ *	                      it has not acked; with their frames
  *
  * Only as many are selected as one page takes. `cut`: there are more, and nothing beyond the last
  * one may be loaded before them. */

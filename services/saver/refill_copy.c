@@ -9,6 +9,7 @@
 #define POLL_MS    200
 #define LEASE_TEXT "10000" /* milliseconds; renewed with every page */
 #define PAGE_ROWS  200u
+#define KEPT_ROWS  20u /* they may be large */
 
 static const struct hf_bytes lease_key = { (const uint8_t *)"hf:refill", 9 };
 
@@ -17,7 +18,15 @@ static void copy_page(struct refill_node *node);
 static void copy_table(struct refill_node *node, bool registrations)
 {
 	node->registrations = registrations;
+	node->kept = false;
 	node->has_last = false;
+	copy_page(node);
+}
+
+static void copy_kept(struct refill_node *node)
+{
+	node->kept = true;
+	node->last_kept = (struct saver_kept_row){ 0 };
 	copy_page(node);
 }
 
@@ -56,8 +65,10 @@ static void page_copied(struct refill_node *node)
 		saver_refill_retry(node);
 	else if (!node->last_page)
 		copy_page(node);
-	else if (node->registrations)
+	else if (node->kept)
 		mark(node);
+	else if (node->registrations)
+		copy_kept(node);
 	else
 		copy_table(node, true);
 }
@@ -112,8 +123,35 @@ static bool copy_message(struct refill_node *node, MYSQL_ROW row, const unsigned
 	return saver_refill_put_message(node, &node->last, node->last_id, &value, on_copied);
 }
 
+static void on_kept_copied(const redisReply *reply, enum saver_error error, void *ctx)
+{
+	struct refill_node *node = ctx;
+
+	node->copied += error == SAVER_OK;
+	command_done(node, error);
+}
+
+static bool copy_kept_row(struct refill_node *node, MYSQL_ROW row, const unsigned long *lengths)
+{
+	struct saver_kept_row *last = &node->last_kept;
+	bool sent, ok;
+
+	*last = (struct saver_kept_row){ .app = (uint32_t)strtoul(row[0], NULL, 10),
+					 .kind = (uint8_t)strtoul(row[1], NULL, 10),
+					 .id = strtoull(row[2], NULL, 10),
+					 .expires_ms = strtoull(row[3], NULL, 10),
+					 .value = hf_bytes_of(row[4], lengths[4]),
+					 .frame = hf_bytes_of(row[5], lengths[5]) };
+	ok = saver_kept_restore(node->refill->saver, node->number, last, on_kept_copied, node,
+				&sent);
+	node->pending += sent;
+	return ok;
+}
+
 static bool copy_row(struct refill_node *node, MYSQL_ROW row, const unsigned long *lengths)
 {
+	if (node->kept)
+		return copy_kept_row(node, row, lengths);
 	return node->registrations
 		       ? saver_refill_copy_registration(node, row, lengths, on_record_copied,
 							on_index_copied)
@@ -142,7 +180,7 @@ static void on_page(const struct saver_outcome *outcome, void *ctx)
 			break;
 		}
 	}
-	node->last_page = rows < PAGE_ROWS;
+	node->last_page = rows < (node->kept ? KEPT_ROWS : PAGE_ROWS);
 	if (node->pending == 0)
 		page_copied(node);
 }
@@ -153,6 +191,10 @@ static int page_statement(const struct refill_node *node, struct hf_buffer *sql)
 	const struct saver_name *last = &node->last;
 	int err;
 
+	if (node->kept)
+		return saver_kept_statement(&node->last_kept,
+					    hf_loop_wall_ms(node->refill->saver->service->loop),
+					    KEPT_ROWS, sql);
 	if (node->registrations)
 		return saver_refill_registrations_statement(node, PAGE_ROWS, sql);
 	err = hf_buffer_printf(sql, "SELECT app, registration, message_id, class, expires_at,"

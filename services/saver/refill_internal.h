@@ -3,6 +3,7 @@
 #ifndef SAVER_REFILL_INTERNAL_H
 #define SAVER_REFILL_INTERNAL_H
 
+#include "kept.h"
 #include "marker.h"
 #include "refill.h"
 #include "saver.h"
@@ -33,8 +34,9 @@ struct refill_node {
 	uint32_t tries;             /* counts looks: a statement of an older one is ignored */
 	uint32_t query_try;
 	uint64_t deletes_before; /* asked for when the connection came: these go first */
-	/* While copying or restoring: messages first, then registrations. */
-	bool registrations;
+	/* While copying or restoring: messages first, then registrations; copying also what kept.h
+	 * has, last. */
+	bool registrations, kept;
 	uint32_t pending;
 	bool failed, last_page;
 	uint64_t copied;
@@ -42,6 +44,7 @@ struct refill_node {
 	bool has_last;
 	uint64_t last_id;
 	struct saver_name last;
+	struct saver_kept_row last_kept;
 };
 
 struct saver_refill {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "hf_log.h"
+#include "kept.h"
 #include "labels.h"
 #include "log_cache.h"
 #include "redelivery.h"
@@ -440,6 +441,8 @@ static int saver_start(struct hf_service *service)
 		err = saver_registry_init(saver);
 	if (err == 0)
 		err = saver_log_cache_new(saver, &saver->log);
+	if (err == 0)
+		err = saver_kept_new(saver, &saver->kept);
 	if (err == 0) {
 		saver->health = saver_health_new(saver->redis);
 		err = saver->health == NULL ? -ENOMEM : saver_refill_new(saver, &saver->refill);
@@ -552,6 +555,7 @@ static void saver_stop(struct hf_service *service)
 	saver_registry_deinit(saver);
 	saver_health_free(saver->health);
 	saver_log_cache_free(saver->log);
+	saver_kept_free(saver->kept);
 	saver_database_free(saver->database);
 	saver_redis_free(saver->redis);
 	saver_spool_free(saver->spool);

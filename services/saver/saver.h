@@ -73,6 +73,7 @@ struct saver {
 	struct saver_spool *spool;
 	struct saver_labels *labels;
 	struct saver_log_cache *log;
+	struct saver_kept *kept;
 	struct saver_owed owed;
 	bool owed_missed; /* some did not fit: a sweep offers them when there is room again */
 	struct saver_quarantine quarantine;

@@ -53,6 +53,17 @@ static const char *const steps[] = {
 	" revision INT UNSIGNED NOT NULL,"
 	" PRIMARY KEY (app, tag, registration),"
 	" KEY registration (app, registration)) ENGINE=InnoDB",
+
+	/* Jobs ('j'), broadcasts ('b') and recalls ('r'): kept.h. */
+	"CREATE TABLE IF NOT EXISTS kept ("
+	" app INT UNSIGNED NOT NULL,"
+	" kind TINYINT UNSIGNED NOT NULL,"
+	" id BIGINT UNSIGNED NOT NULL,"
+	" expires_at BIGINT UNSIGNED NOT NULL,"
+	" value MEDIUMBLOB NOT NULL,"
+	" frame MEDIUMBLOB NOT NULL,"
+	" PRIMARY KEY (app, kind, id),"
+	" KEY expires_at (expires_at)) ENGINE=InnoDB",
 };
 
 static void run_step(struct saver_schema *schema);

@@ -294,6 +294,14 @@ def test_a_recalled_broadcast_is_not_loaded(saver):
     assert ids(load(saver)) == []
 
 
+def test_the_loads_of_a_turn_share_one_look_at_the_log(saver):
+    append(saver, new_id())
+    before = saver.metric("holdfast_saver_log_checks_total")
+    answers = rpc.call_all(saver, [load_request(f"reg-{n}") for n in range(2000)])
+    assert all(len(reply["messages"]) == 1 for _, reply in answers)
+    assert saver.metric("holdfast_saver_log_checks_total") - before < 500
+
+
 def test_the_sweep_drops_what_was_recalled_of_who_never_comes(new_cluster):
     saver = new_cluster.add("saver", sweep__period="1s")
     saver.wait_ready()
@@ -430,20 +438,33 @@ def test_more_than_the_cache_takes_is_loaded_all_the_same(new_cluster):
     assert saver.metric("holdfast_saver_log_bytes") <= 1 << 20
 
 
-def test_a_redis_that_was_emptied_has_an_empty_log_and_later_versions(new_cluster):
+def test_the_log_survives_the_loss_of_redis_and_versions_go_on(new_cluster):
+    """Who had acked is not known any more: better twice than never."""
     saver = new_cluster.add("saver")
     saver.wait_ready()
-    before = append(saver, new_id(1))
-    assert len(load(saver)["messages"]) == 1
+    loadable, held, removed, recalled, stored = (new_id(n) for n in range(5))
+    store(saver, stored)
+    store(saver, recalled)
+    for number in (loadable, held, removed):
+        append(saver, number, audience={"platform": ["test"]})
+    ack(saver, loadable)
+    change(saver, held, HELD)
+    change(saver, removed, REMOVED)
+    before = recall(saver, recalled)
+    wait_until(lambda: new_cluster.redis.call("ZCARD", "hf:lk") == ["0"])
     new_cluster.redis.kill()
     new_cluster.redis.empty()
     new_cluster.redis.start()
-    saver.wait_ready()
-    wait_until(lambda: rpc.call_all(saver, [load_request()])[0][0] == "OK")
-    assert load(saver)["messages"] == []
-    number = new_id(2)
-    assert append(saver, number) > before
-    assert ids(load(saver)) == [number]
+    saver.wait_ready(60)
+    reply = attach(saver)
+    assert ids(reply) == [loadable, stored]
+    assert reply["log_version"] > before
+    (span,) = read(saver, loadable)["spans"]
+    assert 0 < span["from"] <= reply["log_version"] and span["until"] == 0
+    change(saver, held, LOADABLE)
+    assert ids(load(saver)) == [loadable, held, stored]
+    change(saver, removed, LOADABLE)
+    assert ids(load(saver)) == [loadable, held, stored], "what is removed stays so"
 
 
 def test_what_breaks_a_rule_is_refused(saver):

@@ -237,3 +237,55 @@ def test_schedules_and_leases_survive_a_kill_of_saver_and_redis(new_cluster):
     assert lease(saver, owner=2) == [] or now_ms() >= due
     wait_until(lambda: 11 in lease(saver, owner=2) or read(saver, 11)["state"] == RUNNING)
     assert renew(saver, 1, 12)["held"]
+
+
+def written(cluster):
+    """Everything that changed is in MySQL."""
+    wait_until(lambda: cluster.redis.call("ZCARD", "hf:lk") == ["0"], what="changes are written to MySQL")
+
+
+def lose_redis(cluster):
+    cluster.redis.kill()
+    cluster.redis.empty()
+    cluster.redis.start()
+    cluster.saver.wait_ready(60)
+
+
+def test_jobs_survive_the_loss_of_redis(new_cluster):
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    later = now_ms() + 600000
+    put(saver, 11, due_ms=later, spec="x" * 200000, rate_per_second=7)
+    put(saver, 12)
+    put(saver, 13)
+    put(saver, 14)
+    assert lease(saver, owner=1) == [12, 13, 14]
+    assert renew(saver, 1, 12, finish=True, state=DONE, started_ms=5, progress={"written": 3})["held"]
+    change(saver, 13, PAUSED)
+    written(new_cluster)
+    before = {number: read(saver, number) for number in (11, 12, 13)}
+    lose_redis(new_cluster)
+    for number, found in before.items():
+        assert read(saver, number) == found
+    assert lease(saver, owner=2) == [14], "what ran is offered, what rests or is over is not"
+    assert change(saver, 13, RUNNING)["allowed"]
+    assert lease(saver, owner=2) == [13]
+    reply = rpc.call(saver, "ListJobs", {"app": APP, "limit": 10})
+    assert [found["id"] for found in reply["jobs"]] == [14, 13, 12, 11]
+    assert put(saver, 15, running_max=2) == ["OVERLOADED", "BROADCAST_CONCURRENCY"]
+
+
+def test_a_change_that_mysql_does_not_have_yet_is_not_forgotten(fragile_cluster):
+    """MySQL is away while a job changes, and the saver is killed: the note of it lies in Redis."""
+    saver = fragile_cluster.add("saver")
+    saver.wait_ready()
+    put(saver, 11)
+    written(fragile_cluster)
+    fragile_cluster.mariadb.kill()
+    assert change(saver, 11, CANCELLED)["allowed"]
+    saver.kill()
+    fragile_cluster.mariadb.start()
+    saver.restart()
+    written(fragile_cluster)
+    lose_redis(fragile_cluster)
+    assert read(saver, 11)["state"] == CANCELLED

@@ -93,17 +93,23 @@ static void test_a_recall_is_read_and_what_is_none_is_refused(void **state)
 	static const struct {
 		const char *bytes;
 		size_t len;
-	} bad[] = {
-		{ "", 0 }, { "vvvv", 4 }, { "vvvv12x", 7 }, { "vvvv111111111111111111111", 25 }
-	};
+	} bad[] = { { "", 0 },
+		    { "vvvv", 4 },
+		    { "vvv", 3 },
+		    { "vvvv12x", 7 },
+		    { "vvvv111111111111111111111", 25 } };
 	uint64_t expires_ms;
+	uint32_t version;
 
-	assert_true(saver_log_recall_decode(HF_BYTES_LITERAL("vvvv1795273965239"), &expires_ms));
-	assert_true(expires_ms == 1795273965239);
+	assert_true(saver_log_recall_decode(HF_BYTES_LITERAL("\x05\x01\0\0"
+							     "1795273965239"),
+					    &version, &expires_ms));
+	assert_true(version == 261 && expires_ms == 1795273965239);
 	for (size_t i = 0; i < HF_ARRAY_LEN(bad); i++) {
 		uint8_t *exact = exact_copy(bad[i].bytes, bad[i].len);
 
-		assert_false(saver_log_recall_decode(hf_bytes_of(exact, bad[i].len), &expires_ms));
+		assert_false(
+			saver_log_recall_decode(hf_bytes_of(exact, bad[i].len), NULL, &expires_ms));
 		free(exact);
 	}
 }
