@@ -136,6 +136,7 @@ static int build(struct center *center, const struct lane_batch *batch, Hf__Stor
 		items[i].cap = message->cap;
 		items[i].delivery = message->delivery;
 		items[i].counts_message = target == message->targets;
+		items[i].paced = message_is_paced(message);
 		request->items[i] = &items[i];
 	}
 	request->n_items = batch->count;

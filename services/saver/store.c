@@ -18,6 +18,7 @@ struct item {
 	uint8_t class;
 	bool unregistered;      /* nobody ever attached as this registration: not stored */
 	bool counts_message;
+	bool paced;
 	enum saver_error error; /* why it is not stored, or not known to be */
 	struct saver_name name;
 };
@@ -121,6 +122,8 @@ static void look_after(struct item *item)
 {
 	struct saver *saver = item->store->saver;
 
+	if (item->paced)
+		return;
 	if (!saver_owed_add(&saver->owed, &item->name, item->message_id,
 			    hf_loop_now_ms(saver->service->loop))) {
 		++*saver->metrics.owed_overflow;
@@ -374,6 +377,7 @@ static const char *take_items(struct store *store, const Hf__StoreRequest *reque
 		item->message_id = from->message_id;
 		item->class = (uint8_t)from->class_;
 		item->counts_message = from->counts_message;
+		item->paced = from->paced;
 		item->cap = from->cap == 0 ? (uint32_t)config->store_cap
 					   : HF_MIN(from->cap, SAVER_CAP_MAX);
 		item->expires_ms = from->expires_ms == 0 ? now + config->store_ttl_ms
