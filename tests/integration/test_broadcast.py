@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness import wire
-from harness.crowd import Crowd
+from harness.fleet import Fleet
 from harness.waiting import wait_until
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -31,7 +31,7 @@ def crowd_of(new_cluster):
             one = wire.session(app.id, name, app.token(name), tags=tags(n))
             return name, wire.login(f"device-{name}", [one], platform=platform(n))
 
-        crowd = Crowd(new_cluster.live_rooms, count, login, acks)
+        crowd = Fleet(new_cluster.live_rooms, count, login, acks)
         crowds.append(crowd)
         return crowd
 

@@ -53,6 +53,8 @@ int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int ctl_request(const struct ctl *ctl, const char *method, json_t *body, json_t **ret_answer,
 		const char *path_format, ...) __attribute__((format(printf, 5, 6)));
 
+/* push.c: "15m", "500/s" or "none" as the API's pace. */
+json_t *pace_of(const char *text);
 /* A query string from pairs of name and value (NULL: left out): "?a=b&c=d", or "". False after
  * saying that it is too long. */
 struct ctl_parameter {
@@ -79,6 +81,11 @@ int command_status(struct ctl *ctl, int argc, char **argv);
 int command_node_list(struct ctl *ctl, int argc, char **argv);
 int command_push_send(struct ctl *ctl, int argc, char **argv);
 int command_push_status(struct ctl *ctl, int argc, char **argv);
+int command_push_cancel(struct ctl *ctl, int argc, char **argv);
+int command_push_pause(struct ctl *ctl, int argc, char **argv);
+int command_push_resume(struct ctl *ctl, int argc, char **argv);
+int command_push_pace(struct ctl *ctl, int argc, char **argv);
+int command_broadcast_list(struct ctl *ctl, int argc, char **argv);
 int command_client_show(struct ctl *ctl, int argc, char **argv);
 int command_client_kick(struct ctl *ctl, int argc, char **argv);
 int command_client_list(struct ctl *ctl, int argc, char **argv);

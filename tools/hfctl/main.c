@@ -23,8 +23,17 @@ static const struct command commands[] = {
 	  "Exit status 6 when no process of some role serves.\n",
 	  command_status },
 	{ "node list", "", "every process of the cluster", NULL, command_node_list },
-	{ "push send", "--to ID,.. --data JSON|@FILE [OPTION]...", "send a message",
+	{ "push send", "WHO --data JSON|@FILE [OPTION]...", "send a message",
+	  "WHO is one or more of these; all of them must match:\n"
 	  "  --to ID,..         registrations, 1000 at most\n"
+	  "  --user ID,..       all registrations of users, 1000 at most\n"
+	  "  --tag TAG,..       who has one of them (20 at most; likewise below)\n"
+	  "  --tag-and TAG,..   who has all of them\n"
+	  "  --tag-not TAG,..   who has none of them\n"
+	  "  --platform NAME,.. on one of them\n"
+	  "  --percentage N     a share of the registrations, always the same ones\n"
+	  "  --all              everybody\n"
+	  "  --exclude ID,..    but not these registrations\n"
 	  "  --data JSON|@FILE  the payload; what is not JSON is sent as a string; @- reads\n"
 	  "                     standard input\n"
 	  "  --ttl TIME         seconds, or 15m, 24h; 0: only to who is online; default 24h\n"
@@ -34,11 +43,27 @@ static const struct command commands[] = {
 	  "  --wait WHAT        none (default), routed (a room has it) or acked (the client has "
 	  "it)\n"
 	  "  --wait-timeout T   how long to wait, 30s at most; default 3s\n"
-	  "  --dry-run          only check the request\n"
+	  "  --priority P       normal (default) or high\n"
+	  "  --collapse KEY     takes the place of an older one with this key\n"
+	  "  --at TIME          Unix seconds or RFC 3339, 30 days ahead at most\n"
+	  "  --pace TIME|N/s    spread over a time (15m), or at a rate (500/s)\n"
+	  "  --replaces MESSAGE take that one back first\n"
+	  "  --dry-run          only check the request, and count who is meant\n"
 	  "Exit status 5 when it was taken and what was waited for did not happen in time; 6 when\n"
 	  "it was not stored for some of the registrations: `failed` says for which.\n",
 	  command_push_send },
 	{ "push status", "MESSAGE", "what became of a message", NULL, command_push_status },
+	{ "push cancel", "MESSAGE", "take a message back: who has it keeps it", NULL,
+	  command_push_cancel },
+	{ "push pause", "MESSAGE", "stop a broadcast, or a scheduled send, for now", NULL,
+	  command_push_pause },
+	{ "push resume", "MESSAGE", "go on with what was paused", NULL, command_push_resume },
+	{ "push pace", "MESSAGE TIME|N/s|none", "change how fast a broadcast goes",
+	  "TIME (15m) is what the whole broadcast would have taken with that pace.\n",
+	  command_push_pace },
+	{ "broadcast list", "[--limit N] [--cursor TEXT]",
+	  "broadcasts and scheduled sends of --app, the newest first", NULL,
+	  command_broadcast_list },
 	{ "client list", "[--node ID | --user ID] [--limit N] [--cursor C]", "who is connected",
 	  "  --node ID   in this room only\n"
 	  "  --user ID   of this user only\n"

@@ -1,4 +1,4 @@
-/* push send, push status. */
+/* push send. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,84 +84,152 @@ static int outcome_of(const json_t *answer, const char *wait)
 	return EXIT_TIMEOUT;
 }
 
+struct words {
+	const char *to, *user, *tag, *tag_and, *tag_not, *all, *platform, *percentage, *exclude;
+	const char *data, *ttl, *qos, *durable, *label, *priority, *collapse;
+	const char *wait, *wait_timeout, *dry, *at, *pace, *replaces;
+};
+
+static void set_list(json_t *object, const char *name, const char *text)
+{
+	if (text != NULL)
+		json_object_set_new(object, name, list_of(text));
+}
+
+static void set_text(json_t *object, const char *name, const char *text)
+{
+	if (text != NULL)
+		json_object_set_new(object, name, json_string(text));
+}
+
+static void set_number(json_t *object, const char *name, const char *text)
+{
+	if (text != NULL)
+		json_object_set_new(object, name, number_or_text(text));
+}
+
+static json_t *audience_of(const struct words *words)
+{
+	json_t *audience;
+
+	if (words->all != NULL)
+		return json_string("all");
+	audience = json_object();
+	set_list(audience, "registration_id", words->to);
+	set_list(audience, "user_id", words->user);
+	set_list(audience, "tag", words->tag);
+	set_list(audience, "tag_and", words->tag_and);
+	set_list(audience, "tag_not", words->tag_not);
+	set_number(audience, "percentage", words->percentage);
+	return audience;
+}
+
+json_t *pace_of(const char *text)
+{
+	size_t len = strlen(text);
+	char rate[24];
+
+	if (strcmp(text, "none") == 0)
+		return json_null();
+	if (len > 2 && len < sizeof(rate) && strcmp(text + len - 2, "/s") == 0) {
+		memcpy(rate, text, len - 2);
+		rate[len - 2] = '\0';
+		return json_pack("{s:o}", "rate_per_second", number_or_text(rate));
+	}
+	return json_pack("{s:o}", "duration", number_or_text(text));
+}
+
+static json_t *body_of(const struct words *words, json_t *payload)
+{
+	json_t *message = json_pack("{s:o}", "data", payload), *options = json_object(), *body;
+
+	set_number(message, "ttl", words->ttl);
+	set_number(message, "qos", words->qos);
+	set_text(message, "label", words->label);
+	set_text(message, "priority", words->priority);
+	set_text(message, "collapse_key", words->collapse);
+	if (words->durable != NULL)
+		json_object_set_new(message, "durable", json_true());
+	set_text(options, "wait", words->wait);
+	set_number(options, "wait_timeout", words->wait_timeout);
+	set_number(options, "send_at", words->at);
+	set_text(options, "replaces", words->replaces);
+	set_list(options, "exclude_registration_id", words->exclude);
+	if (words->pace != NULL)
+		json_object_set_new(options, "pace", pace_of(words->pace));
+	if (words->dry != NULL)
+		json_object_set_new(options, "validate_only", json_true());
+	body = json_pack("{s:o, s:o, s:o}", "audience", audience_of(words), "message", message,
+			 "options", options);
+	set_list(body, "platform", words->platform);
+	return body;
+}
+
+static bool names_somebody(const struct words *words)
+{
+	return words->to != NULL || words->user != NULL || words->tag != NULL ||
+	       words->tag_and != NULL || words->tag_not != NULL || words->platform != NULL ||
+	       words->percentage != NULL;
+}
+
 int command_push_send(struct ctl *ctl, int argc, char **argv)
 {
-	const char *to = NULL, *data = NULL, *ttl = NULL, *qos = NULL, *label = NULL, *wait = NULL,
-		   *wait_timeout = NULL, *dry = NULL, *durable = NULL;
+	struct words words = { 0 };
 	const struct ctl_option options[] = {
-		{ "to", "ID,..", "", &to },
-		{ "data", "JSON|@FILE", "", &data },
-		{ "ttl", "TTL", "", &ttl },
-		{ "qos", "0|1", "", &qos },
-		{ "durable", NULL, "", &durable },
-		{ "label", "LABEL", "", &label },
-		{ "wait", "none|routed|acked", "", &wait },
-		{ "wait-timeout", "TIME", "", &wait_timeout },
-		{ "dry-run", NULL, "", &dry },
+		{ "to", "ID,..", "", &words.to },
+		{ "user", "ID,..", "", &words.user },
+		{ "tag", "TAG,..", "", &words.tag },
+		{ "tag-and", "TAG,..", "", &words.tag_and },
+		{ "tag-not", "TAG,..", "", &words.tag_not },
+		{ "all", NULL, "", &words.all },
+		{ "platform", "NAME,..", "", &words.platform },
+		{ "percentage", "N", "", &words.percentage },
+		{ "exclude", "ID,..", "", &words.exclude },
+		{ "data", "JSON|@FILE", "", &words.data },
+		{ "ttl", "TTL", "", &words.ttl },
+		{ "qos", "0|1", "", &words.qos },
+		{ "durable", NULL, "", &words.durable },
+		{ "label", "LABEL", "", &words.label },
+		{ "priority", "normal|high", "", &words.priority },
+		{ "collapse", "KEY", "", &words.collapse },
+		{ "wait", "none|routed|acked", "", &words.wait },
+		{ "wait-timeout", "TIME", "", &words.wait_timeout },
+		{ "at", "TIME", "", &words.at },
+		{ "pace", "TIME|N/s", "", &words.pace },
+		{ "replaces", "MESSAGE", "", &words.replaces },
+		{ "dry-run", NULL, "", &words.dry },
 		{ 0 },
 	};
-	const char *words[1] = { NULL };
-	json_t *message, *body, *chosen, *payload, *answer;
+	const char *none[1] = { NULL };
+	json_t *payload, *answer;
 	uint64_t wait_ms = 0;
 	const char *app;
 	int result;
 
-	if (!ctl_parse(argc, argv, options, words, 0) || (app = ctl_app(ctl)) == NULL)
+	if (!ctl_parse(argc, argv, options, none, 0) || (app = ctl_app(ctl)) == NULL)
 		return EXIT_USAGE;
-	if (to == NULL || data == NULL)
-		return usage_error("push send needs --to and --data");
-	if (wait_timeout != NULL &&
-	    (hf_text_parse_duration(wait_timeout, 1000, &wait_ms) < 0 || wait_ms > WAIT_MAX_MS))
+	if (words.data == NULL || (words.all == NULL && !names_somebody(&words)))
+		return usage_error(
+			"push send needs --data, and who it is for: --to, --user, --tag, "
+			"--all, ...");
+	if (words.all != NULL &&
+	    (words.to != NULL || words.user != NULL || words.tag != NULL || words.tag_and != NULL ||
+	     words.tag_not != NULL || words.percentage != NULL))
+		return usage_error("--all goes with --platform and --exclude only");
+	if (words.wait_timeout != NULL &&
+	    (hf_text_parse_duration(words.wait_timeout, 1000, &wait_ms) < 0 ||
+	     wait_ms > WAIT_MAX_MS))
 		return usage_error("--wait-timeout must be a time up to 30s");
 	ctl->timeout_ms += (long)wait_ms; /* the answer may take that much longer */
-	payload = data_of(data);
+	payload = data_of(words.data);
 	if (payload == NULL)
 		return EXIT_USAGE;
-
-	message = json_pack("{s:o}", "data", payload);
-	if (ttl != NULL)
-		json_object_set_new(message, "ttl", number_or_text(ttl));
-	if (qos != NULL)
-		json_object_set_new(message, "qos", number_or_text(qos));
-	if (label != NULL)
-		json_object_set_new(message, "label", json_string(label));
-	if (durable != NULL)
-		json_object_set_new(message, "durable", json_true());
-	chosen = json_object();
-	if (wait != NULL)
-		json_object_set_new(chosen, "wait", json_string(wait));
-	if (wait_timeout != NULL)
-		json_object_set_new(chosen, "wait_timeout", number_or_text(wait_timeout));
-	if (dry != NULL)
-		json_object_set_new(chosen, "validate_only", json_true());
-	body = json_pack("{s:{s:o}, s:o, s:o}", "audience", "registration_id", list_of(to),
-			 "message", message, "options", chosen);
-
-	result = ctl_request(ctl, "POST", body, &answer, "/v1/apps/%s/messages", app);
+	result = ctl_request(ctl, "POST", body_of(&words, payload), &answer, "/v1/apps/%s/messages",
+			     app);
 	if (result == EXIT_OK) {
 		show_object(ctl, answer);
-		result = outcome_of(answer, dry != NULL ? NULL : wait);
+		result = outcome_of(answer, words.dry != NULL ? NULL : words.wait);
 	}
-	json_decref(answer);
-	return result;
-}
-
-int command_push_status(struct ctl *ctl, int argc, char **argv)
-{
-	const struct ctl_option options[] = { { 0 } };
-	const char *words[2] = { NULL };
-	char id[128];
-	json_t *answer;
-	const char *app;
-	int result;
-
-	if (!ctl_parse(argc, argv, options, words, 1) || (app = ctl_app(ctl)) == NULL)
-		return EXIT_USAGE;
-	if (words[0] == NULL || !ctl_escape(words[0], id, sizeof(id)))
-		return usage_error("push status needs a message id");
-	result = ctl_request(ctl, "GET", NULL, &answer, "/v1/apps/%s/messages/%s", app, id);
-	if (result == EXIT_OK)
-		show_object(ctl, answer);
 	json_decref(answer);
 	return result;
 }
