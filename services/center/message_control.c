@@ -153,7 +153,7 @@ static void on_held(const Hf__LogChangeReply *reply, void *ctx)
 	one_less(control);
 }
 
-static void on_told(bool all, void *ctx)
+static void on_told(bool all, uint64_t written, void *ctx)
 {
 	struct control *control = ctx;
 

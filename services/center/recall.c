@@ -120,9 +120,13 @@ static void ask_states(struct recall *recall)
 
 /* ---- a broadcast ---- */
 
-static void on_told(bool all, void *ctx)
+static void on_told(bool all, uint64_t written, void *ctx)
 {
-	end(ctx, all ? RECALL_CANCELLED : RECALL_CANCELLING);
+	struct recall *recall = ctx;
+
+	/* The job's own count is a second old, and rooms that restarted have forgotten theirs. */
+	recall->result.already_sent = HF_MAX(recall->result.already_sent, written);
+	end(recall, all ? RECALL_CANCELLED : RECALL_CANCELLING);
 }
 
 static void on_removed(const Hf__LogChangeReply *reply, void *ctx)

@@ -205,7 +205,7 @@ struct stopping {
 	uint32_t app, revision;
 };
 
-static void on_rooms_told(bool all, void *ctx)
+static void on_rooms_told(bool all, uint64_t written, void *ctx)
 {
 	/* A room that was not reached walks on until its task expires or is read no more; the log,
 	 * which decides about logins, is settled. */

@@ -13,7 +13,8 @@ struct telling {
 	Hf__TaskState state;
 	unsigned open; /* calls, and one while they are made */
 	bool all;
-	void (*done)(bool all, void *ctx);
+	uint64_t written;
+	void (*done)(bool all, uint64_t written, void *ctx);
 	void *ctx;
 };
 
@@ -21,7 +22,7 @@ static void one_less(struct telling *telling)
 {
 	if (--telling->open > 0)
 		return;
-	telling->done(telling->all, telling->ctx);
+	telling->done(telling->all, telling->written, telling->ctx);
 	free(telling);
 }
 
@@ -34,18 +35,20 @@ static void on_told(const Hf__TaskProgress *reply, void *ctx)
 	if (reply == NULL ? hf_rpc_last_status() != HF_RPC_INVALID
 			  : reply->known && reply->revision < telling->revision)
 		telling->all = false;
+	if (reply != NULL)
+		telling->written += reply->written;
 	one_less(telling);
 }
 
 void tasks_tell(struct center *center, uint32_t app, uint64_t id, uint32_t revision,
-		Hf__TaskState state, void (*done)(bool all, void *ctx), void *ctx)
+		Hf__TaskState state, void (*done)(bool all, uint64_t written, void *ctx), void *ctx)
 {
 	struct telling *telling = malloc(sizeof(*telling));
 	Hf__StartTaskRequest request = HF__START_TASK_REQUEST__INIT;
 	Hf__Broadcast broadcast = HF__BROADCAST__INIT;
 
 	if (telling == NULL) {
-		done(false, ctx);
+		done(false, 0, ctx);
 		return;
 	}
 	*telling = (struct telling){ .center = center,

@@ -5,8 +5,10 @@
 
 #include "center.h"
 
-/* `done` runs once, later or from within; `all`: every room has confirmed. */
+/* `done` runs once, later or from within; `all`: every room has confirmed; `written`: by the rooms
+ * that answered, so far. */
 void tasks_tell(struct center *center, uint32_t app, uint64_t id, uint32_t revision,
-		Hf__TaskState state, void (*done)(bool all, void *ctx), void *ctx);
+		Hf__TaskState state, void (*done)(bool all, uint64_t written, void *ctx),
+		void *ctx);
 
 #endif

@@ -224,6 +224,7 @@ def test_cancelled_is_cancelled(new_cluster, crowd_of):
     assert state(app, text)["state"] == "cancelled"
     # Nobody gets it at a login either.
     missed = next(one for one in crowd.members if message not in one.frames)
+    crowd.close()
     phone = new_cluster.phone(device=f"device-{missed.registration}")
     phone.login((app, missed.registration))
     assert phone.quiet()
