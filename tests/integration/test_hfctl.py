@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_errors_say_what_is_wrong(hfctl):
     assert "unknown command 'bogus'" in hfctl("bogus", status=USAGE)
     assert "push send" in hfctl("help", "push")
     assert "--wait-timeout" in hfctl("push", "send", "--help")
-    assert "--to and --data" in hfctl("push", "send", status=USAGE)
+    assert "--data, and who it is for" in hfctl("push", "send", status=USAGE)
     assert "which app" in hfctl("key", "list", status=USAGE, HOLDFAST_APP="")
     assert "MESSAGE_UNKNOWN" in hfctl("push", "status", "bogus", status=NOT_FOUND)
     assert "KEY_MALFORMED" in hfctl("status", status=REFUSED, HOLDFAST_KEY_FILE="/dev/null")
@@ -150,3 +151,27 @@ def test_registrations_users_and_tags_are_shown_and_steered(hfctl, cluster, app)
     hfctl("client", "forget", "reg-1", status=USAGE)
     hfctl("client", "forget", "reg-1", "--yes")
     hfctl("client", "info", "reg-1", status=NOT_FOUND)
+
+
+def test_a_broadcast_is_sent_listed_steered_and_cancelled(hfctl, cluster):
+    phone = cluster.phone()
+    phone.login((cluster.apps[7], "phone-1"))
+    counted = json.loads(hfctl("-o", "json", "push", "send", "--all", "--data", "1", "--dry-run"))
+    assert counted["targets"]["online"] == 1
+    sent = json.loads(hfctl("-o", "json", "push", "send", "--all", "--platform", "linux", "--data", '"hi"'))
+    push = phone.next_push()
+    assert push.payload == b'"hi"'
+    phone.ack(push)
+
+    assert "BAD_SEND_AT" in hfctl("push", "send", "--all", "--data", "2", "--at", "9000000000", status=REFUSED)
+    when = str(int(time.time()) + 3600)
+    one = json.loads(hfctl("-o", "json", "push", "send", "--tag", "a,b", "--data", "2", "--at", when, "--pace", "15m"))
+    name = one["message_id"]
+    assert one["state"] == "scheduled"
+    assert rows_of(hfctl("broadcast", "list")).keys() >= {name, sent["message_id"]}
+    assert "paused" in hfctl("push", "pause", name)
+    assert "scheduled" in hfctl("push", "resume", name)
+    assert json.loads(hfctl("-o", "json", "push", "pace", name, "500/s"))["pace"] == {"rate_per_second": 500}
+    assert json.loads(hfctl("-o", "json", "push", "pace", name, "none"))["pace"] is None
+    assert "cancelled" in hfctl("push", "cancel", name)
+    assert json.loads(hfctl("-o", "json", "push", "status", name))["state"] == "cancelled"

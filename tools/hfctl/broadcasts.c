@@ -90,7 +90,7 @@ int command_broadcast_list(struct ctl *ctl, int argc, char **argv)
 		{ "cursor", "C", "", &parameters[1].value },
 		{ 0 },
 	};
-	const char *words[1] = { NULL }, *app, *next;
+	const char *words[1] = { NULL }, *app;
 	char query[1024];
 	json_t *answer;
 	int result;
@@ -99,12 +99,8 @@ int command_broadcast_list(struct ctl *ctl, int argc, char **argv)
 	    !ctl_query(parameters, query, sizeof(query)))
 		return EXIT_USAGE;
 	result = ctl_request(ctl, "GET", NULL, &answer, "/v1/apps/%s/broadcasts%s", app, query);
-	if (result == EXIT_OK) {
-		show_list(ctl, answer, "broadcasts", columns);
-		next = json_string_value(json_object_get(answer, "next_cursor"));
-		if (next != NULL && !ctl->json)
-			fprintf(stderr, "hfctl: there are more: --cursor %s\n", next);
-	}
+	if (result == EXIT_OK)
+		show_page(ctl, answer, "broadcasts", columns);
 	json_decref(answer);
 	return result;
 }
