@@ -95,9 +95,7 @@ def test_a_broadcast_reaches_who_is_there_and_who_comes_later(new_cluster, crowd
 def test_who_is_offline_gets_it_at_login_and_only_once(new_cluster, crowd_of):
     app = new_cluster.add_app(7)
     new_cluster.start()
-    phone = new_cluster.phone(device="late")
-    phone.login((app, "late"))
-    phone.close()
+    app.registered("late").close()
     text = accepted(broadcast(app))
     wait_state(app, text, "sent")
     again = new_cluster.phone(device="late")
@@ -308,18 +306,13 @@ def test_others_do_not_wait_for_a_large_broadcast(new_cluster, crowd_of):
 def test_users_are_all_their_registrations(new_cluster):
     app = new_cluster.add_app(7)
     new_cluster.start()
-    phones = {}
-    for name, user in (("r1", "ana"), ("r2", "ana"), ("r3", "bob"), ("r4", "bob")):
-        phones[name] = new_cluster.phone(device=name)
-        phones[name].login(
-            wire.session(app.id, name, app.token(name, user=user), user_id=user))
+    phones = {name: app.registered(name, user=user)
+              for name, user in (("r1", "ana"), ("r2", "ana"), ("r3", "bob"), ("r4", "bob"))}
     send = {"audience": {"user_id": ["ana", "bob", "nobody"]}, "message": {"data": "hi"},
             "options": {"exclude_registration_id": ["r4"]}}
-    wait_until(lambda: app.call("POST", "messages", {**send, "options": {"validate_only": True}})
-               .json.get("targets", {}).get("resolved") == 4, 20, "the registry knows them")
     answer = app.call("POST", "messages", send)
-    assert answer.status == 202 and answer.json["targets"] == {
-        "kind": "multicast", "requested": 3, "accepted": 3}, answer
+    assert answer.status == 202 and answer.json["targets"]["kind"] == "multicast", answer
+    assert answer.json["targets"]["accepted"] == 3, answer
     for name in ("r1", "r2", "r3"):
         push = phones[name].next_push()
         assert push.id == number(answer.json["message_id"])
@@ -336,9 +329,7 @@ def test_users_are_all_their_registrations(new_cluster):
 def test_a_replaced_message_is_owed_no_more(new_cluster):
     app = new_cluster.add_app(7)
     new_cluster.start()
-    phone = new_cluster.phone(device="away")
-    phone.login((app, "away"))
-    phone.close()
+    app.registered("away").close()
     old = app.send("old", "away").json["message_id"]
     body = {"audience": {"registration_id": ["away"]}, "message": {"data": "new"}, "options": {"replaces": old}}
     new = accepted(app.call("POST", "messages", body))
