@@ -80,8 +80,8 @@ static void count_refusal(struct room *room, const struct connection *connection
 }
 
 /* Kept until the login load tells saver of them: a record of the registry has tags of its own. */
-static int keep_tags(struct room *room, struct session *session,
-		     const struct hf_wire_session *wanted)
+int login_keep_tags(struct room *room, struct session *session,
+		    const struct hf_wire_session *wanted)
 {
 	ProtobufCBinaryData tags[HF_WIRE_TAGS_MAX];
 	uint8_t packed[HF_TAGS_PACKED_MAX];
@@ -91,6 +91,13 @@ static int keep_tags(struct room *room, struct session *session,
 						 (uint8_t *)(uintptr_t)wanted->tags[i].data };
 	return session_set_tags(room, session,
 				hf_bytes_of(packed, hf_tags_pack(tags, wanted->tag_count, packed)));
+}
+
+static bool is_same_registration(const struct room *room, const struct session *session,
+				 const struct hf_wire_session *wanted, const char **ret_reason)
+{
+	*ret_reason = "another registration of this app is attached";
+	return hf_bytes_equal(session_registration(room, session), wanted->registration);
 }
 
 /* Attach one registration. 0: a session stands, and register was told of it. */
@@ -104,10 +111,9 @@ static uint32_t attach(struct room *room, struct connection *connection,
 
 	if (code != 0)
 		return code;
-	if (session != NULL) {
-		if (!hf_bytes_equal(session_registration(room, session), wanted->registration))
-			return refuse(HF_CLOSE_PROTOCOL_VIOLATION,
-				      "another registration of this app is attached", ret_reason);
+	if (session != NULL) { /* said twice in one LOGIN */
+		if (!is_same_registration(room, session, wanted, ret_reason))
+			return HF_CLOSE_PROTOCOL_VIOLATION;
 		if (session_set_user_id(room, session, user_id) < 0)
 			return refuse(HF_CLOSE_INTERNAL_ERROR, "out of memory", ret_reason);
 		return 0;
@@ -118,7 +124,7 @@ static uint32_t attach(struct room *room, struct connection *connection,
 	session = session_new(room, connection, wanted->app, wanted->registration, user_id);
 	if (session == NULL)
 		return refuse(HF_CLOSE_OVERLOADED, "out of memory", ret_reason);
-	if (keep_tags(room, session, wanted) < 0) {
+	if (login_keep_tags(room, session, wanted) < 0) {
 		session_drop(room, session);
 		return refuse(HF_CLOSE_OVERLOADED, "out of memory", ret_reason);
 	}
@@ -316,8 +322,8 @@ void login_on_login(struct room *room, struct connection *connection, struct hf_
 	finish_if_known(room, connection);
 }
 
-static void send_attach_ack(struct room *room, struct connection *connection, uint32_t app,
-			    uint32_t code, const char *reason)
+void login_send_attach_ack(struct room *room, struct connection *connection, uint32_t app,
+			   uint32_t code, const char *reason)
 {
 	uint8_t wire[HF_WIRE_CONTROL_MAX];
 	ssize_t len = hf_wire_encode_attach_ack(
@@ -325,6 +331,25 @@ static void send_attach_ack(struct room *room, struct connection *connection, ui
 		sizeof(wire));
 
 	connection_send_control(room, connection, len > 0 ? frame_new(wire, (size_t)len) : NULL);
+}
+
+/* The registration is attached: a new token, user id or tags. */
+static void refresh(struct room *room, struct connection *connection, struct session *session,
+		    const struct hf_wire_session *wanted)
+{
+	struct hf_token_claims claims;
+	struct hf_bytes user_id;
+	const char *reason;
+	uint32_t code = check(room, wanted, &claims, &user_id, &reason);
+
+	if (code == 0 && !is_same_registration(room, session, wanted, &reason))
+		code = HF_CLOSE_PROTOCOL_VIOLATION;
+	if (code == 0) {
+		refresh_begin(room, session, wanted, user_id);
+		return;
+	}
+	count_refusal(room, connection, code, reason);
+	login_send_attach_ack(room, connection, wanted->app, code, reason);
 }
 
 void login_on_attach(struct room *room, struct connection *connection, struct hf_bytes body)
@@ -339,19 +364,19 @@ void login_on_attach(struct room *room, struct connection *connection, struct hf
 		return;
 	}
 	session = session_of_app(room, connection, wanted.app);
-	if (session != NULL && session->flags & SESSION_ATTACHING) {
+	if (session != NULL && session->flags & (SESSION_ATTACHING | SESSION_REFRESHING)) {
 		connection_close(room, connection, HF_CLOSE_PROTOCOL_VIOLATION,
 				 "ATTACH again before ATTACH_ACK");
 		return;
 	}
-	code = attach(room, connection, &wanted, session == NULL ? SESSION_ATTACHING : 0, &reason);
-	if (code != 0) {
-		count_refusal(room, connection, code, reason);
-		send_attach_ack(room, connection, wanted.app, code, reason);
+	if (session != NULL) {
+		refresh(room, connection, session, &wanted);
 		return;
 	}
-	if (session != NULL) { /* refreshed */
-		send_attach_ack(room, connection, wanted.app, 0, "");
+	code = attach(room, connection, &wanted, SESSION_ATTACHING, &reason);
+	if (code != 0) {
+		count_refusal(room, connection, code, reason);
+		login_send_attach_ack(room, connection, wanted.app, code, reason);
 		return;
 	}
 	session = session_of_app(room, connection, wanted.app);
@@ -372,11 +397,12 @@ void login_on_detach(struct room *room, struct connection *connection, struct hf
 	}
 	session = session_of_app(room, connection, detach.app);
 	if (session != NULL) {
-		bool attaching = session->flags & SESSION_ATTACHING;
+		bool attaching = session->flags & (SESSION_ATTACHING | SESSION_REFRESHING);
 
 		session_drop(room, session);
-		if (attaching) /* register's answer finds nobody: this is the last chance */
-			send_attach_ack(room, connection, detach.app, 0, "");
+		if (attaching) /* the answer that it waits for finds nobody: this is the last chance
+				*/
+			login_send_attach_ack(room, connection, detach.app, 0, "");
 	}
 	/* Asked twice, or crossed with a kick: what was wanted is so, either way. */
 	len = hf_wire_encode_detach(HF_WIRE_DETACH_ACK,
@@ -396,7 +422,7 @@ void login_session_known(struct room *room, struct session *session)
 		hf_handle handle = session->handle;
 
 		session->flags &= (uint8_t)~SESSION_ATTACHING;
-		send_attach_ack(room, connection, session->app, 0, "");
+		login_send_attach_ack(room, connection, session->app, 0, "");
 		session = room_session(room, handle); /* gone when the client was cut */
 		if (session != NULL)
 			delivery_login(room, session);

@@ -179,6 +179,14 @@ void login_on_attach(struct room *room, struct connection *connection, struct hf
 void login_on_detach(struct room *room, struct connection *connection, struct hf_bytes body);
 /* Register has answered for this session, or will not in time: the login may go on. */
 void login_session_known(struct room *room, struct session *session);
+void login_send_attach_ack(struct room *room, struct connection *connection, uint32_t app,
+			   uint32_t code, const char *reason);
+/* The tags that the client says are those of the session. 0 or -ENOMEM. */
+HF_MUST_CHECK int login_keep_tags(struct room *room, struct session *session,
+				  const struct hf_wire_session *wanted);
+/* refresh.c: an ATTACH of what is attached, checked; it is answered now or when saver has. */
+void refresh_begin(struct room *room, struct session *session, const struct hf_wire_session *wanted,
+		   struct hf_bytes user_id);
 /* A session ended before its login was answered: LOGIN_ACK will say so. */
 void login_session_refused(struct room *room, struct connection *connection, uint32_t app,
 			   uint32_t code);

@@ -22,6 +22,7 @@ enum {
 	SESSION_FRESH_PAGE = 1 << 4, /* a page held what center may be pushing still */
 	SESSION_LOADED = 1 << 5,     /* the login load was answered */
 	SESSION_HAS_TAGS = 1 << 6,   /* at the end of its names */
+	SESSION_REFRESHING = 1 << 7, /* ATTACH_ACK is due when saver has answered; refresh.c */
 };
 
 struct session {

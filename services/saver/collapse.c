@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#define PREFIX "hf:k:"
-
 /* KEYS: queue, collapse keys. ARGV: id, value, collapse key, expiry in ms, most keys, "1" to leave
  * a field that is there as it is. Lua compares strings by locale: ids are compared byte by byte. */
 static const char script[] =
@@ -68,8 +66,9 @@ enum saver_error saver_collapse_send(struct saver_redis *redis, enum saver_op op
 		early ? HF_BYTES_LITERAL("1") : HF_BYTES_LITERAL("0"),
 	};
 
-	_Static_assert(sizeof(PREFIX) == sizeof(SAVER_QUEUE_PREFIX), "only the prefix differs");
-	memcpy(keys, PREFIX, sizeof(PREFIX) - 1);
+	_Static_assert(sizeof(SAVER_COLLAPSE_PREFIX) == sizeof(SAVER_QUEUE_PREFIX),
+		       "only the prefix differs");
+	memcpy(keys, SAVER_COLLAPSE_PREFIX, sizeof(SAVER_COLLAPSE_PREFIX) - 1);
 	saver_field_encode(message_id, field);
 	words[8].len = (size_t)snprintf(expiry, sizeof(expiry), "%llu",
 					(unsigned long long)value->expires_ms);

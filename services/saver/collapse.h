@@ -15,7 +15,8 @@
 
 #include "redis.h"
 
-#define SAVER_COLLAPSE_KEYS 64
+#define SAVER_COLLAPSE_KEYS   64
+#define SAVER_COLLAPSE_PREFIX "hf:k:"
 
 enum saver_collapse_outcome {
 	SAVER_COLLAPSE_AGAIN, /* it was there already */

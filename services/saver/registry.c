@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "collapse.h"
+#include "log_value.h"
 #include "saver.h"
 
 #define READ_MAX 1000u
@@ -340,9 +342,37 @@ static void forget_done(struct forget *forget, enum saver_error error)
 	free(forget);
 }
 
-static void on_purged(uint32_t removed, enum saver_error error, void *ctx)
+static void on_keys_deleted(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	forget_done(ctx, error);
+}
+
+/* What lies beside the queue goes too: how many were lost, collapse keys, acked broadcasts. */
+static enum saver_error delete_keys(struct forget *forget)
+{
+	struct saver *saver = forget->edit.saver;
+	const struct saver_name *name = &forget->edit.name;
+	uint8_t queue[SAVER_KEY_MAX], collapse[SAVER_KEY_MAX], acked[SAVER_KEY_MAX];
+	struct hf_bytes words[4] = {
+		HF_BYTES_LITERAL("DEL"),
+		{ queue, saver_queue_key_encode(name, queue) },
+		{ collapse, saver_key_encode(HF_BYTES_LITERAL(SAVER_COLLAPSE_PREFIX), name->app,
+					     saver_name_registration(name), collapse) },
+		{ acked, saver_acked_key_encode(name, acked) },
+	};
+
+	return saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_REGISTRY_WRITE,
+				words, 4, on_keys_deleted, forget);
+}
+
+static void on_purged(uint32_t removed, enum saver_error error, void *ctx)
+{
+	struct forget *forget = ctx;
+
+	if (error == SAVER_OK)
+		error = delete_keys(forget);
+	if (error != SAVER_OK)
+		forget_done(forget, error);
 }
 
 /* Also without a record: an earlier try may have come only so far. */

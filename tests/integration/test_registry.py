@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import rpc
+from harness import rpc, wire
 from harness.api import text_message
 from harness.waiting import wait_until
 
@@ -101,6 +101,29 @@ def test_a_phone_says_who_it_is_and_the_store_knows(cluster, app):
     wait_until(lambda: record_of(cluster.saver, "reg-1") is not None)
     found = record_of(cluster.saver, "reg-1")
     assert (found["platform"], found["sdk_version"]) == ("ios", "3.2.1")
+
+
+def test_a_phone_that_attaches_again_says_what_is_new(cluster, app):
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    wait_until(lambda: record_of(cluster.saver, "reg-1") is not None)
+
+    def attach_again(**said):
+        phone.send_bytes(wire.attach(wire.session(app.id, "reg-1", app.token("reg-1"), **said)))
+        return phone.expect("attach_ack").code
+    assert attach_again(user_id="ana", tags=["b", "a"]) == 0
+    found = record_of(cluster.saver, "reg-1")
+    assert (found["user_id"], found["tags"]) == ("ana", ["a", "b"])
+    assert attach_again(tags=["a"]) == 0
+    assert record_of(cluster.saver, "reg-1")["tags"] == ["a"]
+    before = cluster.saver.metric("holdfast_saver_operations_total", op="registry_read")
+    assert attach_again(user_id="ana", tags=["a"]) == attach_again() == 0
+    assert cluster.saver.metric("holdfast_saver_operations_total", op="registry_read") == before
+    cluster.saver.kill()
+    assert attach_again(tags=["c"]) == 4100
+    cluster.saver.restart()
+    wait_until(lambda: attach_again(tags=["c"]) == 0)
+    assert record_of(cluster.saver, "reg-1")["tags"] == ["c"]
 
 
 def test_a_reconnect_writes_nothing(saver):
@@ -358,12 +381,13 @@ def test_forgetting_leaves_nothing_behind(cluster, app):
     app.register("reg-1", user_id="ana", tags=["a"])
     app.register("reg-2", user_id="ana")
     for n in range(3):
-        assert app.send(n, "reg-1").status == 202
+        assert app.send(n, "reg-1", collapse_key=f"key-{n}").status == 202
+    assert cluster.redis.call("EXISTS", "hf:k:7:reg-1") == ["1"]
     wait_until(lambda: rows(cluster) == 2)
     assert rpc.call(saver, "ForgetRegistration", {"app": APP, "registration": "reg-1"})["known"]
     assert entries(saver, "reg-1", "reg-2")[0] is None
     assert users(saver, "ana") == [["reg-2"]]
-    assert cluster.redis.call("EXISTS", "hf:q:7:reg-1", "hf:r:7:reg-1") == ["0"]
+    assert cluster.redis.call("EXISTS", "hf:q:7:reg-1", "hf:r:7:reg-1", "hf:k:7:reg-1") == ["0"]
     assert rpc.call(saver, "ForgetRegistration", {"app": APP, "registration": "reg-1"})["known"] is False
     wait_until(lambda: listed(saver) == ["reg-2"])
     assert cluster.mariadb.query("SELECT COUNT(*) FROM registration_tags", cluster.database) == ["0"]
