@@ -70,6 +70,10 @@ enum hf_why_outcome {
 	HF_WHY_LINGERING,
 	HF_WHY_PARKED,
 	HF_WHY_RESENT,
+	/* center, again */
+	HF_WHY_JOB_ACCEPTED,
+	HF_WHY_JOB_LEASED,
+	HF_WHY_JOB_OVER,
 	HF_WHY_OUTCOMES
 };
 

@@ -39,7 +39,7 @@ static const struct hf_why_words words[HF_WHY_OUTCOMES] = {
 	WORDS(SESSION_KICKED, REGISTER, ROOM, "session_kicked", "session ended on request in"),
 	WORDS(LOGIN, ROOM, NONE, "login", "logged in"),
 	WORDS(RESUMED, ROOM, NONE, "resumed", "resumed in place after a flash cut"),
-	WORDS(CLOSED, ROOM, CLOSE, "closed", "session ended with code"),
+	WORDS(CLOSED, ROOM, CLOSE, "closed", "session ended:"),
 	WORDS(WRITTEN, ROOM, NONE, "written", "written to the client"),
 	WORDS(DEFERRED, ROOM, NONE, "deferred", "client is behind: loaded when it has acked"),
 	WORDS(IN_FLIGHT, ROOM, NONE, "in_flight", "written before and not acked yet"),
@@ -60,6 +60,9 @@ static const struct hf_why_words words[HF_WHY_OUTCOMES] = {
 	      "connection lost: the session waits to be resumed"),
 	WORDS(PARKED, ROOM, NONE, "parked", "connection lost: kept for the client to come back"),
 	WORDS(RESENT, ROOM, NONE, "resent", "written to the client that came back"),
+	WORDS(JOB_ACCEPTED, CENTER, NONE, "job_accepted", "accepted: to be run when it is due"),
+	WORDS(JOB_LEASED, CENTER, NONE, "job_leased", "runs it from now on"),
+	WORDS(JOB_OVER, CENTER, NONE, "job_over", "has run it to its end"),
 };
 
 const struct hf_why_words *hf_why_words(uint32_t outcome)

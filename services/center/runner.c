@@ -109,6 +109,7 @@ static void finished(struct run *run)
 	char id[HF_ID_TEXT_SIZE];
 
 	hf_id_format(run->id, id);
+	hf_why_note(&run->center->service->why, HF_WHY_JOB_OVER, run->app, run->id, 0, 0);
 	HF_INFO("job finished", "id=%s app=%u state=%d reason=%s", id, run->app, run->final_state,
 		run->reason != NULL ? run->reason : "");
 	++*runner->finished[run->final_state - HF__JOB_STATE__JOB_CANCELLED];
@@ -234,6 +235,7 @@ static void begin(struct center *center, const Hf__Job *job, uint64_t asked_ms)
 	runner->count++;
 	++*runner->started;
 	hf_id_format(run->id, id);
+	hf_why_note(&center->service->why, HF_WHY_JOB_LEASED, run->app, run->id, 0, 0);
 	HF_INFO("job leased", "id=%s app=%u kind=%d state=%d resumed=%d", id, run->app, run->kind,
 		run->state, job->started_ms > 0);
 	hf_loop_arm(center->loop, &run->timer, RUN_TICK_MS);

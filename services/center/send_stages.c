@@ -206,6 +206,8 @@ static void on_put(void *ctx, int err, const struct problem *problem)
 		send_refuse(send, problem);
 		return;
 	}
+	hf_why_note(&send->center->service->why, HF_WHY_JOB_ACCEPTED, send->app, plan->job.id, 0,
+		    0);
 	++*send->center->counters.accepted[plan->request.kind == REQUEST_TAG    ? CENTER_TAG
 					   : plan->request.kind == REQUEST_LIST ? CENTER_MULTICAST
 										: CENTER_BROADCAST];

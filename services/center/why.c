@@ -8,6 +8,7 @@
 #include "hf_clock.h"
 #include "hf_text.h"
 #include "hf_why_rpc.h"
+#include "hf_wire.h"
 #include "problem.h"
 #include "query.h"
 
@@ -99,6 +100,14 @@ static json_t *word_text(const struct center *center, const struct record *recor
 	} else if (words->detail == HF_WHY_DETAIL_SAVER) {
 		peers = center->savers;
 		role = "saver ";
+	}
+	if (words->detail == HF_WHY_DETAIL_CLOSE) {
+		if (hf_close_is_known((unsigned)record->detail))
+			snprintf(text, sizeof(text), "%s %s (%u)", words->text,
+				 hf_close_name((unsigned)record->detail), (unsigned)record->detail);
+		else
+			snprintf(text, sizeof(text), "%s the connection is lost", words->text);
+		return json_string(text);
 	}
 	name = peers != NULL ? node_name(peers, record->detail) : NULL;
 	if (name != NULL)

@@ -7,6 +7,7 @@
 
 #include "jobs_internal.h"
 #include "kept.h"
+#include "labels.h"
 
 #define LEASE_MIN_MS 1000u
 #define LEASE_MAX_MS 600000u
@@ -214,6 +215,20 @@ static const char renew_script[] =
 	"if s ~= '2' then redis.call('ZADD', KEYS[5], till, ARGV[2]) end\n"
 	"return answer(1)";
 
+/* Whoever ends a job is told that it was held, and nobody after. */
+static void count_if_over(struct saver *saver, const Hf__RenewJobReply *answered)
+{
+	const Hf__Job *job = answered->job;
+	const Hf__JobProgress *progress = job->progress;
+
+	if (answered->held && saver_job_is_final(job->state) &&
+	    job->kind == HF__JOB_KIND__JOB_BROADCAST)
+		saver_labels_broadcast(saver->labels, job->app,
+				       hf_bytes_of(job->label.data, job->label.len),
+				       progress != NULL ? progress->targets : 0,
+				       progress != NULL ? progress->dropped : 0);
+}
+
 static void on_renewed(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	struct job_call *jc = ctx;
@@ -233,6 +248,7 @@ static void on_renewed(const redisReply *reply, enum saver_error error, void *ct
 	if (reply->elements > 0) {
 		answered.held = saver_reply_integer(reply, 0) != 0;
 		answered.job = &view.job;
+		count_if_over(jc->saver, &answered);
 	}
 	((Hf__RenewJobReply_Closure)jc->closure)(&answered, jc->call);
 	saver_job_view_deinit(&view);

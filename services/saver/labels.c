@@ -81,7 +81,8 @@ static struct entry *find(struct saver_labels *labels, uint32_t app, uint32_t da
 	return NULL;
 }
 
-static void add(struct saver_labels *labels, uint32_t app, struct hf_bytes label, unsigned count)
+static void add(struct saver_labels *labels, uint32_t app, struct hf_bytes label, unsigned count,
+		uint64_t n)
 {
 	struct entry *entry;
 	hf_handle handle;
@@ -109,7 +110,7 @@ static void add(struct saver_labels *labels, uint32_t app, struct hf_bytes label
 		hf_table_insert(&labels->table, &entry->node, hash);
 		TAILQ_INSERT_TAIL(&labels->entries, entry, link);
 	}
-	entry->counts[count]++;
+	entry->counts[count] += n;
 }
 
 void saver_labels_count(struct saver_labels *labels, uint32_t app, struct hf_bytes label,
@@ -122,14 +123,29 @@ void saver_labels_count(struct saver_labels *labels, uint32_t app, struct hf_byt
 		[SAVER_COLLAPSED] = COUNT_DROPPED,
 	};
 
-	add(labels, app, label, count_of[fate]);
+	add(labels, app, label, count_of[fate], 1);
+}
+
+/* Under the label, and in the sum of all. */
+static void add_both(struct saver_labels *labels, uint32_t app, struct hf_bytes label,
+		     unsigned count, uint64_t n)
+{
+	add(labels, app, (struct hf_bytes){ 0 }, count, n);
+	if (label.len > 0)
+		add(labels, app, label, count, n);
 }
 
 void saver_labels_message(struct saver_labels *labels, uint32_t app, struct hf_bytes label)
 {
-	add(labels, app, (struct hf_bytes){ 0 }, COUNT_MESSAGES);
-	if (label.len > 0)
-		add(labels, app, label, COUNT_MESSAGES);
+	add_both(labels, app, label, COUNT_MESSAGES, 1);
+}
+
+void saver_labels_broadcast(struct saver_labels *labels, uint32_t app, struct hf_bytes label,
+			    uint64_t targets, uint64_t dropped)
+{
+	add_both(labels, app, label, COUNT_MESSAGES, 1);
+	add_both(labels, app, label, COUNT_TARGETS, targets);
+	add_both(labels, app, label, COUNT_DROPPED, dropped);
 }
 
 static void script_key(struct saver_script *words, uint32_t app, uint32_t day)

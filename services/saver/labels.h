@@ -23,6 +23,9 @@ void saver_labels_count(struct saver_labels *labels, uint32_t app, struct hf_byt
 			enum saver_fate fate);
 /* One more message, however many registrations it is for; also counted in the sum of all. */
 void saver_labels_message(struct saver_labels *labels, uint32_t app, struct hf_bytes label);
+/* A broadcast is over. */
+void saver_labels_broadcast(struct saver_labels *labels, uint32_t app, struct hf_bytes label,
+			    uint64_t targets, uint64_t dropped);
 /* Send what is counted now; false while some of it is not sent. For a drain. */
 bool saver_labels_flush(struct saver_labels *labels);
 

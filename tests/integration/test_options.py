@@ -246,3 +246,19 @@ def test_labels_beyond_a_day_s_bound_are_counted_as_others(cluster, app):
     wait_until(lambda: report(cluster, "~other")["targets"] == 100)
     assert cluster.redis.call("HLEN", f"hf:l:7:{day}") == ["1002"]
     assert int(cluster.redis.call("TTL", f"hf:l:7:{day}")[0]) > 35 * 86400
+
+
+def test_a_broadcast_is_counted_once_when_it_is_over(new_cluster):
+    cluster = new_cluster
+    start_without_coordinator(cluster)
+    job = {"id": BASE + 1, "app": 7, "kind": 0, "spec": "spec", "label": "sale"}
+    rpc.call(cluster.saver, "PutJob", {"job": job})
+    (leased,) = rpc.call(cluster.saver, "LeaseJobs", {"owner": 1, "lease_ms": 60000, "max": 10})["jobs"]
+    assert leased["id"] == BASE + 1
+    end = {"owner": 1, "lease_ms": 60000, "finish": True,
+           "job": {"id": BASE + 1, "app": 7, "state": 4, "progress": {"targets": 10, "dropped": 1}}}
+    assert rpc.call(cluster.saver, "RenewJob", end)["held"]
+    assert not rpc.call(cluster.saver, "RenewJob", end)["held"]
+    wait_until(lambda: report(cluster, "sale")["messages"] == 1)
+    assert report(cluster, "sale") == report(cluster) == {
+        "messages": 1, "targets": 10, "acked": 0, "expired": 0, "dropped": 1, "recalled": 0}

@@ -165,3 +165,19 @@ def test_hfctl_tells_it_in_words(cluster, app):
     assert json.loads(hfctl("-o", "json", "why", message).stdout)["silent"] == []
     told = hfctl("why", "--registration", "nobody")
     assert (told.returncode, told.stdout) == (2, "no process remembers it\n")
+
+
+def test_a_broadcast_is_a_story_too(cluster, app):
+    phone = log_in(cluster, app)
+    answer = app.call("POST", "messages", {"audience": "all", "message": {"data": "to all"}})
+    assert answer.status == 202, answer
+    message = answer.json["message_id"]
+    phone.ack(phone.next_push())
+    wait_until(lambda: in_order(story(app, message), ("center", "job_accepted"), ("center", "job_leased"),
+                                ("room", "task_written"), ("room", "client_acked"), ("saver", "acked")),
+               what=lambda: f"all its steps: {story(app, message)}")
+    wait_until(lambda: ("center", "job_over") in story(app, message))
+    phone.reset()
+    lost = wait_until(lambda: [record["text"] for record in app.call(
+        "GET", "registrations/reg-1/why", role="viewer").json["records"] if record["outcome"] == "lingering"])
+    assert lost == ["connection lost: the session waits to be resumed"]
