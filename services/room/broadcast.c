@@ -12,9 +12,9 @@
 #include "room.h"
 #include "window.h"
 
-#define REMEMBERED_MS    600000u /* a done one is forgotten when nobody asked for so long */
-#define SETTLE_MS        60000u  /* login loads that a done one waits for */
-#define REMEMBERED_TIMES 4u      /* as many done ones as `broadcast.tasks`, times this */
+#define REMEMBERED_MS    86400000u /* a done one is forgotten when nobody asked for so long */
+#define SETTLE_MS        60000u    /* login loads that a done one waits for */
+#define REMEMBERED_TIMES 4u        /* as many done ones as `broadcast.tasks`, times this */
 #define MAINTENANCE_MS   5000u
 #define ASKS_PER_SECOND  5000u
 
@@ -80,6 +80,8 @@ static void maintain(struct hf_timer *timer, void *ctx)
 		} else if (now_ms - broadcast->done_ms >= SETTLE_MS) {
 			frame_unref(broadcast->frame);
 			broadcast->frame = NULL;
+			if (broadcast->state == HF__TASK_STATE__TASK_RUN)
+				marks_free(&broadcast->missed);
 		}
 	}
 	if (all->count > 0)
@@ -179,7 +181,8 @@ static void note_page(struct broadcast *broadcast, hf_handle session, uint64_t a
 	if (low < reply->n_messages && reply->messages[low]->message_id == broadcast->id) {
 		marks_set(&broadcast->brought, session);
 		marks_clear(&broadcast->missed, session);
-	} else {
+	} else if (!broadcast_is_done(broadcast) ||
+		   broadcast->state == HF__TASK_STATE__TASK_PAUSE) {
 		marks_set(&broadcast->missed, session);
 	}
 }
