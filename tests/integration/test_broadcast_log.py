@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness import rpc
+from harness.stores import Redis
 from harness.waiting import wait_until
 
 LOADABLE, HELD, REMOVED = range(3)
@@ -286,6 +287,21 @@ def test_a_recalled_message_is_dropped_where_it_is_loaded_and_counted(saver):
                          for fate in ("acked", "expired", "dropped", "recalled"))
 
 
+def test_a_recalled_message_is_not_delivered_once_more(new_cluster):
+    """Stored, and nobody pushed it: the saver would, but it was recalled meanwhile."""
+    cluster = new_cluster
+    app = cluster.add_app(APP)
+    cluster.start(settings={"saver": {"redelivery__after": "1s"}})
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    recalled = new_id()
+    recall(cluster.saver, recalled)
+    store(cluster.saver, recalled)
+    wait_until(lambda: cluster.saver.metric("holdfast_messages_recalled_total") == 1)
+    assert cluster.redis.queue_length(APP, "reg-1") == 0
+    assert cluster.saver.metric("holdfast_saver_redeliveries_total") == 0
+
+
 def test_a_recalled_broadcast_is_not_loaded(saver):
     number = new_id()
     append(saver, number)
@@ -465,6 +481,36 @@ def test_the_log_survives_the_loss_of_redis_and_versions_go_on(new_cluster):
     assert ids(load(saver)) == [loadable, held, stored]
     change(saver, removed, LOADABLE)
     assert ids(load(saver)) == [loadable, held, stored], "what is removed stays so"
+
+
+def test_a_log_and_the_acks_of_it_may_be_on_two_nodes(new_cluster, tmp_path):
+    other = Redis(str(tmp_path / "redis-2"))
+    other.start()
+    try:
+        saver = new_cluster.add("saver", redis__nodes=f"[unix:{new_cluster.redis.socket}, unix:{other.socket}]")
+        saver.wait_ready()
+        number = new_id()
+        append(saver, number)
+        names = [f"reg-{n}" for n in range(20)]
+        for name in names[:10]:
+            ack(saver, number, registration=name)
+        found = [ids(reply) for _, reply in rpc.call_all(saver, [load_request(name) for name in names])]
+        assert found == [[]] * 10 + [[number]] * 10
+        wait_until(lambda: read(saver, number)["acked"] == 10)
+        log, acks = ([redis for redis in (new_cluster.redis, other) if redis.call("KEYS", pattern) != [""]]
+                     for pattern in (f"hf:lf:{APP}", f"hf:a:{APP}:*"))
+        assert len(log) == 1 and len(acks) == 2
+
+        log[0].kill()  # who may get what is not known: no load passes for complete
+        wait_until(lambda: saver.metric("holdfast_saver_redis_up") == 1)
+        answers = rpc.call_all(saver, [load_request(name) for name in names])
+        assert {tuple(answer) for answer in answers} == {("UNAVAILABLE", "STORE_UNAVAILABLE")}
+        log[0].start()
+        wait_until(saver.ready)
+        found = [ids(reply) for _, reply in rpc.call_all(saver, [load_request(name) for name in names])]
+        assert found == [[]] * 10 + [[number]] * 10
+    finally:
+        other.stop()
 
 
 def test_what_breaks_a_rule_is_refused(saver):

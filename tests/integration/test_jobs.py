@@ -5,6 +5,7 @@ import time
 import pytest
 
 from harness import rpc
+from harness.stores import Redis
 from harness.waiting import wait_until
 
 SCHEDULED, RUNNING, PAUSED, CANCELLED, DONE, FAILED = range(6)
@@ -289,3 +290,24 @@ def test_a_change_that_mysql_does_not_have_yet_is_not_forgotten(fragile_cluster)
     written(fragile_cluster)
     lose_redis(fragile_cluster)
     assert read(saver, 11)["state"] == CANCELLED
+
+
+def test_one_redis_of_two_away_keeps_its_jobs_and_nobody_elses(new_cluster, tmp_path):
+    other = Redis(str(tmp_path / "redis-2"))
+    other.start()
+    try:
+        saver = new_cluster.add("saver", redis__nodes=f"[unix:{new_cluster.redis.socket}, unix:{other.socket}]")
+        saver.wait_ready()
+        apps = range(1, 21)
+        answers = rpc.call_all(saver, [("PutJob", {"job": job(n, app=n)}) for n in apps])
+        assert all(answer[0] == "OK" for answer in answers)
+        there = [n for n in apps if other.call("EXISTS", f"hf:ja:{n}") == ["1"]]
+        assert 0 < len(there) < len(apps)
+        other.kill()
+        wait_until(lambda: saver.metric("holdfast_saver_redis_up") == 1)
+        assert sorted(lease(saver, owner=1, most=64)) == sorted(set(apps) - set(there))
+        other.start()
+        wait_until(lambda: saver.ready())
+        assert sorted(lease(saver, owner=1, most=64)) == there
+    finally:
+        other.stop()
