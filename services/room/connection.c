@@ -25,8 +25,16 @@
 void connection_set_state(struct room *room, struct connection *connection,
 			  enum connection_state state)
 {
-	assert(state > connection->state); /* a connection only ever moves forward */
+	enum connection_state before = connection->state;
+
+	assert(state > before); /* a connection only ever moves forward */
 	connection->state = (uint8_t)state;
+	if (state == CONNECTION_JOINING || state == CONNECTION_ACTIVE)
+		client_sets_admit(room, connection);
+	if (state == CONNECTION_JOINING)
+		client_sets_login_began(room);
+	else if (before == CONNECTION_JOINING)
+		client_sets_login_ended(room);
 }
 
 static unsigned transport_of(const struct connection *connection)
@@ -38,7 +46,6 @@ int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
 {
 	hf_handle handle;
 	struct connection *connection = hf_slab_alloc(&room->connections, &handle);
-	struct epoll_event event = { .events = EPOLLIN, .data.u32 = handle };
 	int err;
 
 	if (connection == NULL)
@@ -51,8 +58,8 @@ int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
 	connection->last_heard = room_tick(room);
 	connection->frames = connection->bytes = rate_ticks(room_age_ms(room));
 	err = expiry_push(&room->handshakes, handle, connection->last_heard);
-	if (err == 0 && epoll_ctl(room->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
-		err = -errno;
+	if (err == 0)
+		err = client_sets_add(room, connection);
 	if (err < 0) {
 		hf_slab_free(&room->connections, handle);
 		return err;
@@ -142,7 +149,7 @@ static void release_line(struct room *room, struct connection *connection)
 	ip_closed(&room->ips, connection->ip, hf_loop_now_ms(room->loop));
 	tls_free(connection->tls);
 	connection->tls = NULL;
-	close(connection->fd); /* leaves the epoll set by that */
+	close(connection->fd); /* leaves its epoll set by that */
 	connection->fd = -1;
 	--*room->metrics.connections[transport_of(connection)];
 }
@@ -359,8 +366,6 @@ static void tls_step(struct room *room, struct connection *connection)
 {
 	bool want_write = false;
 	int done = tls_handshake(connection->tls, &want_write);
-	struct epoll_event event = { .events = want_write ? EPOLLIN | EPOLLOUT : EPOLLIN,
-				     .data.u32 = connection->handle };
 
 	if (done < 0) {
 		turn_away(room, connection, REJECT_TLS_HANDSHAKE, CONNECTION_ENDED_ERROR);
@@ -368,7 +373,7 @@ static void tls_step(struct room *room, struct connection *connection)
 	}
 	if (want_write != !!(connection->flags & CONNECTION_BLOCKED)) {
 		connection->flags ^= CONNECTION_BLOCKED;
-		epoll_ctl(room->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+		client_sets_watch(room, connection, want_write ? EPOLLIN | EPOLLOUT : EPOLLIN);
 	}
 	if (done > 0) {
 		uint32_t took_ms = (uint32_t)room_age_ms(room) - connection->opened;
@@ -454,11 +459,13 @@ static void on_events(evutil_socket_t fd, short what, void *ctx)
 {
 	struct room *room = ctx;
 	struct epoll_event events[EVENTS_MAX];
-	int count = epoll_wait(room->epoll_fd, events, EVENTS_MAX, 0);
+	int count = epoll_wait(fd, events, EVENTS_MAX, 0);
 	int tls_steps = 0;
 
 	/* What is left out here is reported again: the set is level-triggered. */
-	for (int i = 0; i < count && tls_steps < TLS_STEPS_PER_TURN; i++) {
+	for (int i = 0;
+	     i < count && tls_steps < TLS_STEPS_PER_TURN && !client_sets_lobby_waits(room, fd);
+	     i++) {
 		struct connection *connection = room_connection(room, events[i].data.u32);
 
 		if (connection == NULL || connection->state >= CONNECTION_CUT)
@@ -495,14 +502,11 @@ int connections_open(struct room *room)
 		return err;
 	room->read_buffer = malloc(READ_SIZE);
 	room->pong = frame_new(hf_wire_pong_frame, sizeof(hf_wire_pong_frame));
-	room->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (room->epoll_fd < 0)
-		return -errno;
-	room->epoll_event =
-		event_new(room->loop->base, room->epoll_fd, EV_READ | EV_PERSIST, on_events, room);
-	if (room->read_buffer == NULL || room->pong == NULL || room->epoll_event == NULL ||
-	    event_add(room->epoll_event, NULL) < 0)
+	if (room->read_buffer == NULL || room->pong == NULL)
 		return -ENOMEM;
+	err = client_sets_open(room, on_events);
+	if (err < 0)
+		return err;
 	room->flush_hook = (struct hf_turn_hook){ .fn = flush_all, .ctx = room };
 	hf_loop_add_hook(room->loop, &room->flush_hook);
 	return 0;
@@ -523,10 +527,7 @@ void connections_close(struct room *room)
 	flush_all(room);
 	if (room->flush_hook.fn != NULL)
 		hf_loop_remove_hook(room->loop, &room->flush_hook);
-	if (room->epoll_event != NULL)
-		event_free(room->epoll_event);
-	if (room->epoll_fd >= 0)
-		close(room->epoll_fd);
+	client_sets_close(room);
 	frame_unref(room->pong);
 	free(room->read_buffer);
 	expiry_deinit(&room->handshakes);

@@ -1,10 +1,10 @@
 /* services/room/connection.h - one client's connection: a fixed record of plain data, found by
  * handle.
  *
- * The clients hang in a private epoll set that is itself one event of the loop; epoll carries the
- * handle, so an event of a connection that is gone finds nothing. There is one read buffer for all;
- * a connection keeps bytes only of a frame that is not complete. Frames to write are gathered
- * during a turn and leave in one write at its end. */
+ * The clients hang in epoll sets of their own (client_sets.h), each one event of the loop; epoll
+ * carries the handle, so an event of a connection that is gone finds nothing. There is one read
+ * buffer for all; a connection keeps bytes only of a frame that is not complete. Frames to write
+ * are gathered during a turn and leave in one write at its end. */
 #ifndef ROOM_CONNECTION_H
 #define ROOM_CONNECTION_H
 
@@ -36,6 +36,7 @@ enum {
 	CONNECTION_LOAD_WAITS = 1 << 2,    /* a session wants a page when the output is flushed */
 	CONNECTION_CHECK_WINDOWS = 1 << 3, /* one is full, or remembers acked ids */
 	CONNECTION_OVER_TLS = 1 << 4,
+	CONNECTION_ADMITTED = 1 << 5, /* out of the lobby: see client_sets.h */
 };
 
 struct connection {

@@ -17,13 +17,6 @@ void flush_mark_dirty(struct room *room, struct connection *connection)
 	room->dirty_head = connection->handle;
 }
 
-static void watch(struct room *room, struct connection *connection, uint32_t events)
-{
-	struct epoll_event event = { .events = events, .data.u32 = connection->handle };
-
-	epoll_ctl(room->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
-}
-
 static ssize_t write_pieces(struct connection *connection, struct iovec *pieces, int count)
 {
 	struct msghdr message = { .msg_iov = pieces, .msg_iovlen = (size_t)count };
@@ -42,7 +35,7 @@ static void on_flushed(struct room *room, struct connection *connection)
 {
 	if (connection->flags & CONNECTION_BLOCKED) {
 		connection->flags &= (uint8_t)~CONNECTION_BLOCKED;
-		watch(room, connection, EPOLLIN);
+		client_sets_watch(room, connection, EPOLLIN);
 	}
 	if (connection->state == CONNECTION_CLOSING) {
 		if (connection->tls != NULL)
@@ -87,7 +80,7 @@ void flush_connection(struct room *room, struct connection *connection)
 		if (n == -EAGAIN) {
 			if (!(connection->flags & CONNECTION_BLOCKED)) {
 				connection->flags |= CONNECTION_BLOCKED;
-				watch(room, connection, EPOLLIN | EPOLLOUT);
+				client_sets_watch(room, connection, EPOLLIN | EPOLLOUT);
 			}
 			return;
 		}

@@ -156,6 +156,8 @@ static void open_traffic(struct room *room)
 	m->bytes_out = labelled(room, "holdfast_room_bytes_total", "direction", "out", "");
 	m->keepalive_timeouts = plain(room, "holdfast_room_keepalive_timeouts_total",
 				      "Connections cut after too long a silence");
+	m->lobby_closed = plain(room, "holdfast_room_lobby_closed_total",
+				"Times that newcomers had to wait for logins in flight");
 	for (int i = 0; i < UPSTREAM_OUTCOME_COUNT; i++)
 		m->upstream[i] = labelled(room, "holdfast_room_upstream_total", "result",
 					  upstream_names[i], "UPSTREAM frames by outcome");

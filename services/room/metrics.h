@@ -73,6 +73,7 @@ struct room_metrics {
 	uint64_t *sessions_ended[METRICS_CODE_CLASSES][16];
 	uint64_t *frames_in[HF_WIRE_TYPE_COUNT], *frames_out[HF_WIRE_TYPE_COUNT];
 	uint64_t *bytes_in, *bytes_out;
+	uint64_t *lobby_closed;
 	uint64_t *keepalive_timeouts;
 	uint64_t *written_online, *written_offline, *acked, *acks_unknown;
 	uint64_t *pushes[5]; /* by enum PushResult */

@@ -10,6 +10,7 @@
 
 #include "app_counts.h"
 #include "broadcast.h"
+#include "client_sets.h"
 #include "connection.h"
 #include "coordinator.pb-c.h"
 #include "expiry.h"
@@ -47,6 +48,7 @@ struct room_config {
 		uint64_t per_ip_penalty_ms;
 		struct hf_strings per_ip_exempt;
 		uint64_t frames_per_second, bytes_per_second, login_max, frame_max;
+		uint64_t logins_in_flight;
 		uint64_t unacked, send_queue, ack_backlog, partial_frames;
 		uint64_t handshake_timeout_ms, register_timeout_ms, ack_timeout_ms;
 		uint64_t upstream_in_flight, upstream_timeout_ms;
@@ -99,8 +101,7 @@ struct room {
 	uint32_t accept_credit; /* connections paid for and not yet taken; see listener.c */
 	int spare_fd;           /* given up to refuse a connection when descriptors run out */
 
-	int epoll_fd; /* the clients' own set */
-	struct event *epoll_event;
+	struct client_sets sets;
 	uint8_t *read_buffer;
 	hf_handle dirty_head;  /* connections with output of this turn */
 	hf_handle closed_head; /* connections to be freed at the end of the turn */

@@ -1,0 +1,105 @@
+#include "client_sets.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "room.h"
+
+static int set_open(struct client_set *set, struct room *room,
+		    void (*on_events)(evutil_socket_t, short, void *))
+{
+	set->fd = epoll_create1(EPOLL_CLOEXEC);
+	if (set->fd < 0)
+		return -errno;
+	set->event = event_new(room->loop->base, set->fd, EV_READ | EV_PERSIST, on_events, room);
+	return set->event != NULL && event_add(set->event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+static void set_close(struct client_set *set)
+{
+	if (set->event != NULL)
+		event_free(set->event);
+	if (set->fd >= 0)
+		close(set->fd);
+}
+
+int client_sets_open(struct room *room, void (*on_events)(evutil_socket_t, short, void *))
+{
+	int err = set_open(&room->sets.clients, room, on_events);
+
+	return err < 0 ? err : set_open(&room->sets.lobby, room, on_events);
+}
+
+void client_sets_close(struct room *room)
+{
+	set_close(&room->sets.lobby);
+	set_close(&room->sets.clients);
+}
+
+static const struct client_set *set_of(const struct room *room, const struct connection *connection)
+{
+	return connection->flags & CONNECTION_ADMITTED ? &room->sets.clients : &room->sets.lobby;
+}
+
+int client_sets_add(struct room *room, const struct connection *connection)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = connection->handle };
+
+	return epoll_ctl(room->sets.lobby.fd, EPOLL_CTL_ADD, connection->fd, &event) < 0 ? -errno
+											 : 0;
+}
+
+void client_sets_watch(struct room *room, const struct connection *connection, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.u32 = connection->handle };
+
+	epoll_ctl(set_of(room, connection)->fd, EPOLL_CTL_MOD, connection->fd, &event);
+}
+
+void client_sets_admit(struct room *room, struct connection *connection)
+{
+	uint32_t events = connection->flags & CONNECTION_BLOCKED ? EPOLLIN | EPOLLOUT : EPOLLIN;
+	struct epoll_event event = { .events = events, .data.u32 = connection->handle };
+
+	/* Where it can't be moved it stays: it is served there as well. */
+	if (connection->flags & CONNECTION_ADMITTED ||
+	    epoll_ctl(room->sets.clients.fd, EPOLL_CTL_ADD, connection->fd, &event) < 0)
+		return;
+	epoll_ctl(room->sets.lobby.fd, EPOLL_CTL_DEL, connection->fd, NULL);
+	connection->flags |= CONNECTION_ADMITTED;
+}
+
+/* Close or open the lobby as the number of logins says. */
+static void mind_lobby(struct room *room)
+{
+	struct client_sets *sets = &room->sets;
+	bool full = sets->joining >= room->config->limits.logins_in_flight;
+
+	if (full == sets->lobby_closed)
+		return;
+	if (full)
+		event_del(sets->lobby.event);
+	else if (event_add(sets->lobby.event, NULL) < 0)
+		return; /* the next end of a login tries again */
+	sets->lobby_closed = full;
+	if (full)
+		++*room->metrics.lobby_closed;
+}
+
+void client_sets_login_began(struct room *room)
+{
+	room->sets.joining++;
+	mind_lobby(room);
+}
+
+void client_sets_login_ended(struct room *room)
+{
+	room->sets.joining--;
+	mind_lobby(room);
+}
+
+bool client_sets_lobby_waits(const struct room *room, int fd)
+{
+	return fd == room->sets.lobby.fd && room->sets.lobby_closed;
+}

@@ -1,0 +1,43 @@
+/* services/room/client_sets.h - the two epoll sets that clients hang in.
+ *
+ * Who has not logged in waits in the lobby, and everybody else is among the clients. The lobby is
+ * only looked at while fewer than limits.logins_in_flight logins wait for register: what comes back
+ * after a network has failed stands in line there, unread, and those who are in notice little of
+ * it. Both are plain events of the loop. */
+#ifndef ROOM_CLIENT_SETS_H
+#define ROOM_CLIENT_SETS_H
+
+#include "hf_loop.h"
+
+struct room;
+struct connection;
+
+struct client_set {
+	int fd; /* -1: none */
+	struct event *event;
+};
+
+struct client_sets {
+	struct client_set lobby, clients;
+	uint64_t joining; /* connections in that state */
+	bool lobby_closed;
+};
+
+/* `on_events` runs when `fd` has something to tell, with `ctx` the room. 0 or -errno. */
+HF_MUST_CHECK int client_sets_open(struct room *room,
+				   void (*on_events)(evutil_socket_t fd, short what, void *ctx));
+void client_sets_close(struct room *room);
+
+/* Into the lobby; 0 or -errno. A descriptor leaves its set when it is closed. */
+HF_MUST_CHECK int client_sets_add(struct room *room, const struct connection *connection);
+/* EPOLLIN, EPOLLOUT. */
+void client_sets_watch(struct room *room, const struct connection *connection, uint32_t events);
+/* A login waits for register, or does no more. */
+void client_sets_login_began(struct room *room);
+void client_sets_login_ended(struct room *room);
+/* Out of the lobby, if it is there still. */
+void client_sets_admit(struct room *room, struct connection *connection);
+/* Is it the lobby's turn to wait? */
+bool client_sets_lobby_waits(const struct room *room, int fd);
+
+#endif
