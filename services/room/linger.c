@@ -59,8 +59,8 @@ static bool has_place(const struct room *room)
 
 bool linger_begin(struct room *room, struct connection *connection, uint32_t code)
 {
-	if (connection->state != CONNECTION_ACTIVE || room->config->linger.time_ms == 0 ||
-	    room_is_draining(room))
+	if (connection->state != CONNECTION_ACTIVE || connection->first_session == 0 ||
+	    room->config->linger.time_ms == 0 || room_is_draining(room))
 		return false;
 	if (!has_place(room)) {
 		++*room->metrics.lingers[LINGER_NO_PLACE];

@@ -476,6 +476,18 @@ def test_two_apps_resume_together_or_not_at_all(lasting):
     assert online(app, "reg-a") and online(other, "reg-b")
 
 
+def test_without_a_session_there_is_nothing_to_wait_for(lasting):
+    cluster, app = lasting, lasting.apps[7]
+    phone = cluster.phone()
+    first = phone.login((app, "reg-1"))
+    assert phone.detach(app).code == 0
+    phone.reset()
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 0)
+    assert lingering(cluster) == 0
+    _, ack = come_back(cluster, first, (app, "reg-1"))
+    assert not ack.resumed and ack.results == [(7, 0)]
+
+
 def test_a_login_elsewhere_ends_what_lingers(new_cluster):
     cluster = new_cluster
     app = cluster.add_app(7)
