@@ -25,13 +25,10 @@ void hf_why_deinit(struct hf_why *why)
 
 uint64_t hf_why_name(const struct hf_why *why, uint32_t app, const void *registration, size_t len)
 {
-	uint8_t key[4 + HF_USER_ID_MAX] = { (uint8_t)app, (uint8_t)(app >> 8), (uint8_t)(app >> 16),
-					    (uint8_t)(app >> 24) };
+	uint64_t seed = why->salt ^ (NAME_SEED + app) * 0x9e3779b97f4a7c15ull;
 
-	len = HF_MIN(len, (size_t)HF_USER_ID_MAX);
-	if (len > 0)
-		memcpy(key + 4, registration, len);
-	return XXH3_64bits_withSeed(key, 4 + len, why->salt ^ NAME_SEED) | 1; /* 0: no name */
+	/* Odd, as 0 is no name. */
+	return XXH3_64bits_withSeed(registration, HF_MIN(len, (size_t)HF_USER_ID_MAX), seed) | 1;
 }
 
 void hf_why_note_name(struct hf_why *why, enum hf_why_outcome outcome, uint32_t app,

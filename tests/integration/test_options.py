@@ -262,3 +262,27 @@ def test_a_broadcast_is_counted_once_when_it_is_over(new_cluster):
     wait_until(lambda: report(cluster, "sale")["messages"] == 1)
     assert report(cluster, "sale") == report(cluster) == {
         "messages": 1, "targets": 10, "acked": 0, "expired": 0, "dropped": 1, "recalled": 0}
+
+
+def test_what_the_api_was_told_is_what_the_store_keeps(cluster, app):
+    app.register("reg-1")
+    first = app.send(1, "reg-1", collapse_key="order-17", label="sale", priority="high")
+    second = app.send(2, "reg-1", collapse_key="order-17", label="sale")
+    assert (first.status, second.status) == (202, 202)
+    (kept,) = load(cluster)
+    how = kept["delivery"]
+    assert (rpc.text(how["collapse_key"]), rpc.text(how["label"])) == ("order-17", "sale")
+    phone = cluster.phone()
+    phone.login((app, "reg-1"))
+    push = phone.next_push()
+    assert push.payload == b"2"
+    phone.ack(push)
+
+    def counted():
+        (day,) = [one for one in app.call("GET", "reports/labels?label=sale", role="viewer").json["days"]
+                  if one["targets"] > 0]
+        return day["messages"], day["targets"], day["acked"], day["dropped"]
+    wait_until(lambda: report(cluster, "sale")["acked"] == 1)
+    assert counted() == (2, 2, 1, 1)
+    counters = app.call("GET", f"messages/{first.json['message_id']}", role="viewer").json["counters"]
+    assert (counters["stored"], counters["dropped"], counters["owed"]) == (1, 1, 0)
