@@ -11,6 +11,7 @@
  *	hf:i:<app>:<key>            idempotency claim (claims.c)
  *	hf:e...                     events for callbacks (spool.h, dead_letters.c)
  *	hf:r:, hf:u:, hf:d          the registry (record.h)
+ *	hf:j*, hf:l*, hf:a:*        jobs, broadcast logs: job_value.h, log_value.h, kept.h
  *	hf:store, hf:refill         whose store this is, and who refills it (refill.c) */
 #ifndef SAVER_VALUE_H
 #define SAVER_VALUE_H

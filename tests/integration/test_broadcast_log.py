@@ -454,6 +454,62 @@ def test_more_than_the_cache_takes_is_loaded_all_the_same(new_cluster):
     assert saver.metric("holdfast_saver_log_bytes") <= 1 << 20
 
 
+def test_a_long_log_is_read_in_pages_and_shown_as_a_whole(saver):
+    at = now_ms()
+    numbers = [new_id(n, at) for n in range(2500)]
+    calls = [("LogAppend", {"broadcast": broadcast(number), "broadcasts_max": 5000}) for number in numbers]
+    assert all(answer[0] == "OK" for answer in rpc.call_all(saver, calls, 30000))
+    fetches = saver.metric("holdfast_saver_log_fetches_total")
+    reply = load(saver)
+    assert saver.metric("holdfast_saver_log_fetches_total") == fetches + 1
+    found, more = ids(reply), reply["more"]
+    while more:
+        reply = load(saver, after=found[-1], login=False)
+        found, more = found + ids(reply), reply["more"]
+    assert found == numbers
+
+
+def test_what_left_the_log_before_its_time_leaves_what_a_saver_knows(new_cluster):
+    """Of an app with very many cancelled broadcasts the entry goes at once, and "f" tells who is behind."""
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    first, second = new_id(1), new_id(2)
+    append(saver, first)
+    version = append(saver, second)
+    assert ids(load(saver)) == [first, second]
+    script = """local id = redis.call('HKEYS', KEYS[1])[1]
+        for _, key in ipairs({ KEYS[1], KEYS[2] }) do redis.call('HDEL', key, id) end
+        redis.call('ZREM', KEYS[3], 'b' .. id) redis.call('ZREM', KEYS[4], 'b' .. id)
+        redis.call('HSET', KEYS[1], 'f', ARGV[1]) redis.call('SET', KEYS[5], ARGV[1])"""
+    keys = [f"hf:l{kind}:{APP}" for kind in "mfzxv"]
+    new_cluster.redis.call("EVAL", script, "5", *keys, str(version + 1))
+    assert len(load(saver)["messages"]) == 1
+
+
+def test_apps_beyond_the_bound_are_read_again(new_cluster):
+    saver = new_cluster.add("saver", broadcasts__apps="2")
+    saver.wait_ready()
+    numbers = {app: new_id(app) for app in range(1, 7)}
+    for app, number in numbers.items():
+        rpc.call(saver, "LogAppend", {"broadcast": broadcast(number, app=app)})
+    for _ in range(3):
+        for app, number in numbers.items():
+            method, request = load_request()
+            assert ids(rpc.call(saver, method, {**request, "app": app})) == [number]
+    assert saver.metric("holdfast_saver_log_evictions_total") >= 10
+
+
+def test_a_broadcast_goes_on_at_most_a_thousand_times(saver):
+    number = new_id()
+    append(saver, number)
+    calls = [("LogChange", {"app": APP, "message_id": number, "state": state}) for state in (HELD, LOADABLE)]
+    answers = rpc.call_all(saver, calls * 1000, 30000)
+    assert all(answer[0] == "OK" for answer in answers[:-1])
+    assert answers[-1] == ["OVERLOADED", "LOG_FULL"]
+    assert len(read(saver, number)["spans"]) == 1000
+    assert change(saver, number, REMOVED)["known"]
+
+
 def test_the_log_survives_the_loss_of_redis_and_versions_go_on(new_cluster):
     """Who had acked is not known any more: better twice than never."""
     saver = new_cluster.add("saver")
