@@ -8,7 +8,8 @@
 #include "log_value.h"
 #include "saver.h"
 
-#define READ_MAX 1000u
+#define READ_MAX   1000u
+#define ANSWER_MAX (3u << 20) /* bytes of records in one answer: an RPC takes a little more */
 
 void saver_registry_changed(struct saver *saver, const struct saver_name *name,
 			    const Hf__RegistrationRecord *old, const Hf__RegistrationRecord *record,
@@ -124,7 +125,7 @@ struct reading {
 	void *call;
 	enum saver_error error;
 	uint32_t pending; /* replies awaited, and 1 while commands are sent */
-	size_t count;
+	size_t count, bytes;
 	struct read_item {
 		struct reading *reading;
 		Hf__RegistrationRecord *record;
@@ -144,10 +145,12 @@ static void answer_reading(struct reading *reading)
 	}
 	reply.n_entries = reading->count;
 	reply.entries = pointers;
-	if (reading->error == SAVER_OK)
-		reading->closure(&reply, reading->call);
-	else
+	if (reading->error != SAVER_OK)
 		saver_fail(reading->saver, reading->call, reading->error);
+	else if (reading->bytes > ANSWER_MAX)
+		saver_fail_invalid(reading->saver, reading->call, "TOO_MANY_RESULTS");
+	else
+		reading->closure(&reply, reading->call);
 	for (size_t i = 0; i < reading->count; i++) {
 		if (reading->items[i].record != NULL)
 			hf__registration_record__free_unpacked(reading->items[i].record, NULL);
@@ -161,8 +164,10 @@ static void on_read(const redisReply *reply, enum saver_error error, void *ctx)
 	struct reading *reading = item->reading;
 
 	if (error == SAVER_OK && reply->type == REDIS_REPLY_STRING) {
-		item->record = saver_record_decode(saver_reply_bytes(reply));
-		if (item->record == NULL)
+		reading->bytes += reply->len;
+		if (reading->bytes <= ANSWER_MAX)
+			item->record = saver_record_decode(saver_reply_bytes(reply));
+		if (reading->bytes <= ANSWER_MAX && item->record == NULL)
 			++*reading->saver->metrics.unreadable;
 	} else if (error == SAVER_OK && reply->type != REDIS_REPLY_NIL) {
 		error = SAVER_INTERNAL;

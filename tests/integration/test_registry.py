@@ -8,6 +8,7 @@ import pytest
 
 from harness import rpc, wire
 from harness.api import text_message
+from harness.stores import Redis
 from harness.waiting import wait_until
 
 APP = 7
@@ -170,6 +171,17 @@ def test_changes_are_partial_and_bounded(saver):
     assert change(saver, "reg-1", tags_add=["x" * 41]) == ["INVALID", "BAD_TAG"]
     assert change(saver, "reg-1", set_user_id=True, user_id="u" * 129) == ["INVALID", "BAD_USER_ID"]
     assert len(record_of(saver, "reg-1")["tags"]) == 100
+
+
+def test_an_answer_that_would_be_too_large_is_refused_by_name(saver):
+    tags = [f"{n:04}" + "x" * 36 for n in range(100)]
+    names = [f"reg-{n}" for n in range(900)]
+    calls = [("Load", {"app": APP, "registration": name, "login": True, "max_count": 1,
+                       "profile": {"tags": tags}}) for name in names]
+    assert all(status == "OK" for status, _ in rpc.call_all(saver, calls))
+    (answer,) = rpc.call_all(saver, [("ReadRegistrations", {"app": APP, "registrations": names})])
+    assert answer == ["INVALID", "TOO_MANY_RESULTS"]
+    assert None not in entries(saver, *names[:500])
 
 
 def test_the_barred_get_their_record_and_no_messages(cluster, app):
@@ -354,26 +366,81 @@ def test_a_saver_killed_among_logins_leaves_nothing_half_done(new_cluster):
     cluster = new_cluster
     saver = cluster.add("saver", database__delay="300ms")
     saver.wait_ready()
-    answered = set()
+    answered, unanswered = set(), 0
     for turn in range(3):
         calls = [("Load", {"app": APP, "registration": f"reg-{turn}-{n}", "login": True, "max_count": 1,
-                           "profile": {"user_id": f"user-{n % 10}", "tags": [f"turn-{turn}"]}})
-                 for n in range(300)]
+                           "profile": {"user_id": f"user-{n % 30}", "tags": [f"turn-{turn}"]}})
+                 for n in range(1500)]
         results = []
         thread = threading.Thread(target=lambda: results.extend(rpc.call_all(saver, calls)))
+        before = int(cluster.redis.call("DBSIZE")[0])
         thread.start()
-        wait_until(lambda: int(cluster.redis.call("DBSIZE")[0]) > 100 + 300 * turn)
+        wait_until(lambda: int(cluster.redis.call("DBSIZE")[0]) > before + 50)
         saver.kill()
         thread.join()
+        unanswered += sum(status != "OK" for status, _ in results)
         answered |= {call[1]["registration"] for call, (status, _) in zip(calls, results) if status == "OK"}
         saver.restart()
+    assert unanswered > 0, "it was never killed among them"
     known = {key.rsplit(":", 1)[1] for key in cluster.redis.call("--scan", "--pattern", "hf:r:*")}
     assert answered <= known
     wait_until(lambda: rows(cluster) == len(known), 30, "MySQL has all that Redis has")
     wait_until(lambda: cluster.redis.call("SCARD", "hf:d") == ["0"])
-    assert {name for user in users(saver, *(f"user-{n}" for n in range(10))) for name in user} == known
     reply = rpc.call(saver, "ListTags", {"app": APP, "limit": 10})
     assert sum(one["registrations"] for one in reply["tags"]) == len(known)
+    assert {name for user in users(saver, *(f"user-{n}" for n in range(30))) for name in user} == known
+
+
+def test_users_and_records_on_two_nodes_come_back_each_by_itself(new_cluster, tmp_path):
+    """A user's set lies on the node of the user's slot, wherever his registrations are."""
+    cluster = new_cluster
+    other = Redis(str(tmp_path / "redis-2"))
+    other.start()
+    try:
+        saver = cluster.add("saver", redis__nodes=f"[unix:{cluster.redis.socket}, unix:{other.socket}]")
+        saver.wait_ready()
+        names = [f"reg-{n}" for n in range(40)]
+        for n, name in enumerate(names):
+            login(saver, name, user_id=f"user-{n % 8}")
+        everybody = [f"user-{n}" for n in range(8)]
+        wanted = [sorted(names[n::8]) for n in range(8)]
+        assert users(saver, *everybody) == wanted
+        assert 0 < len(other.call("--scan", "--pattern", "hf:r:*")) < 40
+        assert 0 < len(other.call("--scan", "--pattern", "hf:u:*")) < 8
+        wait_until(lambda: rows(cluster) == 40)
+        other.kill()
+        assert rpc.call_all(saver, [("ReadUsers", {"app": APP, "user_ids": everybody})])[0][0] == "UNAVAILABLE"
+        other.empty()
+        other.start()
+        saver.wait_ready(60)
+        assert users(saver, *everybody) == wanted
+        assert None not in entries(saver, *names)
+    finally:
+        other.stop()
+
+
+def test_an_older_record_that_comes_late_does_not_win_in_mysql(new_cluster, saver):
+    """As from a saver that was paused while another took its slots over."""
+    login(saver, "reg-1", user_id="ana")
+    wait_until(lambda: rows(new_cluster) == 1)
+    new_cluster.mariadb.query("UPDATE registrations SET revision=99, user_id='newer'", new_cluster.database)
+    change(saver, "reg-1", tags_add=["late"])
+    wait_until(lambda: saver.metric("holdfast_saver_registry_rows_written_total") == 2)
+    assert rows(new_cluster, "revision=99 AND user_id='newer'") == 1
+
+
+def test_a_full_redis_keeps_nobody_from_what_he_is_owed(cluster, app):
+    app.register("reg-1")
+    assert app.send("owed", "reg-1").status == 202
+    cluster.redis.call("CONFIG", "SET", "maxmemory", "1")
+    reply = login(cluster.saver, "reg-1", platform="android")
+    assert len(reply["messages"]) == 1 and rpc.text(reply["record"]["platform"]) == "linux"
+    (answer,) = rpc.call_all(cluster.saver, [("Load", {"app": APP, "registration": "new", "login": True,
+                                                       "max_count": 1, "profile": {}})])
+    assert answer == ["UNAVAILABLE", "STORE_FULL"]
+    assert change(cluster.saver, "reg-1", tags_add=["x"]) == ["UNAVAILABLE", "STORE_FULL"]
+    cluster.redis.call("CONFIG", "SET", "maxmemory", "0")
+    assert rpc.text(login(cluster.saver, "reg-1", platform="android")["record"]["platform"]) == "android"
 
 
 def test_forgetting_leaves_nothing_behind(cluster, app):
