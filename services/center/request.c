@@ -279,6 +279,11 @@ static int check_together(const struct request *request, struct problem *ret_pro
 	    request->target_count < REQUEST_PACED_MIN)
 		return conflict(ret_problem, "options.pace",
 				"pace is for audiences, users, and more than 100 registrations");
+	if (request->kind == REQUEST_LIST &&
+	    (request->receipts >> HF__EVENT_TYPE__MESSAGE_COMPLETED & 1) != 0)
+		return conflict(ret_problem, "options.receipts",
+				"message.completed is told of an audience, not of registrations or "
+				"users");
 	if (request->class == REQUEST_TRANSIENT &&
 	    (request->receipts &
 	     (1u << HF__EVENT_TYPE__MESSAGE_ACKED | 1u << HF__EVENT_TYPE__MESSAGE_EXPIRED)) != 0)

@@ -59,6 +59,7 @@ struct run {
 	/* a broadcast */
 	Hf__Broadcast *broadcast;
 	bool recalled, appended, counting, counted;
+	bool told_completed; /* whoever asked for it knows that it is over */
 	uint64_t polled_ms;
 	uint32_t log_revision; /* of the job's state that the log is in */
 	size_t span_count, room_count, room_capacity;
@@ -78,6 +79,7 @@ void run_finish(struct run *run, Hf__JobState state, const char *reason);
 HF_MUST_CHECK bool run_call_ended(struct run *run);
 ProtobufCService *run_any_saver(struct run *run);
 void run_advance(struct run *run); /* what can be done now */
+void run_renew(struct run *run);   /* the lease; and finish, when that is due */
 
 /* run_broadcast.c */
 HF_MUST_CHECK int run_broadcast_open(struct run *run, const Hf__Job *job); /* 0 or -EINVAL */
@@ -93,6 +95,10 @@ bool run_rooms_done(const struct run *run);
 void run_rooms_sum(const struct run *run, struct run_room *ret);
 /* In `arena`; NULL: out of memory. */
 Hf__JobProgress *run_rooms_progress(const struct run *run, struct hf_arena *arena);
+
+/* run_completed.c */
+bool run_completed_wanted(const struct run *run);
+void run_completed_tell(struct run *run); /* then run_renew() */
 
 /* run_send.c */
 void run_send_advance(struct run *run);

@@ -13,8 +13,6 @@
 #define SPEC_BUDGET          (24u << 20)
 #define LEASE_HANDED_OVER_MS 1000 /* the shortest: another center takes it then */
 
-static void renew(struct run *run);
-
 /* ---- life ---- */
 
 static void run_free(struct run *run)
@@ -67,7 +65,10 @@ void run_finish(struct run *run, Hf__JobState state, const char *reason)
 	run->finishing = true;
 	run->final_state = state;
 	run->reason = reason;
-	renew(run);
+	if (run_completed_wanted(run))
+		run_completed_tell(run);
+	else
+		run_renew(run);
 }
 
 void run_advance(struct run *run)
@@ -131,8 +132,8 @@ static void on_renewed(const Hf__RenewJobReply *reply, void *ctx)
 		run->claimed = true;
 		run->leased_ms = run->asked_ms;
 		take_changes(run, reply->job);
-		if (run->finishing && !run->finish_sent)
-			renew(run);
+		if (run->finishing && !run->finish_sent && !run_completed_wanted(run))
+			run_renew(run);
 		run_advance(run);
 	} else if (hf_loop_now_ms(run->center->loop) - run->leased_ms > RUN_LEASE_MS) {
 		lost(run, NULL);
@@ -145,15 +146,16 @@ static void send_renewal(struct run *run, uint32_t lease_ms)
 	struct center *center = run->center;
 	Hf__RenewJobRequest request = HF__RENEW_JOB_REQUEST__INIT;
 	Hf__Job job = HF__JOB__INIT;
+	bool finish = run->finishing && !run_completed_wanted(run);
 
 	hf_arena_reset(&center->call);
 	job.id = run->id;
 	job.app = run->app;
 	job.kind = run->kind;
-	job.state = run->finishing ? run->final_state : run->state;
+	job.state = finish ? run->final_state : run->state;
 	job.started_ms = run->started_ms;
 	job.progress = run_rooms_progress(run, &center->call);
-	if (run->finishing) {
+	if (finish) {
 		job.finished_ms = hf_loop_wall_ms(center->loop);
 		if (run->reason != NULL)
 			job.reason = (ProtobufCBinaryData){ strlen(run->reason),
@@ -161,10 +163,10 @@ static void send_renewal(struct run *run, uint32_t lease_ms)
 	}
 	request.owner = center->runner.owner;
 	request.lease_ms = lease_ms;
-	request.finish = run->finishing;
+	request.finish = finish;
 	request.job = &job;
 	run->renewing = true;
-	run->finish_sent = run->finishing;
+	run->finish_sent = finish;
 	run->asked_ms = hf_loop_now_ms(center->loop);
 	run->calls++;
 	hf__saver__renew_job(jobs_saver(center, run->app, run->id,
@@ -172,7 +174,7 @@ static void send_renewal(struct run *run, uint32_t lease_ms)
 			     &request, on_renewed, run);
 }
 
-static void renew(struct run *run)
+void run_renew(struct run *run)
 {
 	if (run->renewing || run->dropped || run->center->stopping)
 		return;
@@ -191,8 +193,11 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 		free_if_over(run);
 		return;
 	}
-	renew(run);
-	run_advance(run);
+	run_renew(run);
+	if (run->finishing && run_completed_wanted(run))
+		run_completed_tell(run);
+	else
+		run_advance(run);
 }
 
 /* ---- what we get ---- */
@@ -243,7 +248,7 @@ static void begin(struct center *center, const Hf__Job *job, uint64_t asked_ms)
 	    (run->kind == HF__JOB_KIND__JOB_BROADCAST && run_broadcast_open(run, job) < 0))
 		run_finish(run, HF__JOB_STATE__JOB_FAILED, "BAD_SPEC");
 	else
-		renew(run);
+		run_renew(run);
 }
 
 struct asking {
@@ -312,7 +317,7 @@ void runner_job_changed(struct center *center, const Hf__Job *job)
 	if (run == NULL || job->revision < run->revision)
 		return;
 	if (job_is_final(job)) {
-		renew(run); /* which tells us that it is not ours any more */
+		run_renew(run); /* which tells us that it is not ours any more */
 		return;
 	}
 	take_changes(run, job);

@@ -1,11 +1,12 @@
 """Broadcasts: who gets one, how fast, what stops it, and what survives whom."""
 
 import collections
+import json
 import time
 
 import pytest
 
-from harness import wire
+from harness import rpc, wire
 from harness.fleet import Fleet
 from harness.waiting import wait_until
 
@@ -361,3 +362,26 @@ def test_a_paced_list_is_stored_at_once_and_pushed_over_time(new_cluster, crowd_
     times = crowd.times(number(text))
     assert 4 < times[-1] - times[0] < 6.5
     assert_once(crowd, number(text))
+
+
+def test_the_business_is_told_when_it_is_over(new_cluster, crowd_of):
+    """The event is in the spool when the broadcast is finished; here no coordinator takes it from there."""
+    app = new_cluster.add_app(7)
+    document = app.document()
+    document["webhooks"] = [{"id": "shop", "url": "https://callback.invalid/", "events": ["message.completed"],
+                             "secrets": ["whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"]}]
+    new_cluster.write_app(app, document)
+    new_cluster.start(coordinator=0)
+    crowd = crowd_of(app, 5)
+    crowd.open()
+    told = accepted(broadcast(app, receipts={"events": ["message.completed"], "params": {"trace": 7}}))
+    quiet = accepted(broadcast(app))
+    for text in (told, quiet):
+        wait_state(app, text, "sent")
+    saver = new_cluster.processes["saver"][0]
+    events = [one for queue in rpc.call(saver, "SpoolList", {"lanes": {"hex": "ff" * 8}, "max": 1000})["queues"]
+              for one in rpc.call(saver, "SpoolRead", {"queue": queue, "max": 500})["events"]]
+    assert [(one["type"], rpc.text(one["key"])) for one in events] == [(13, told)], events
+    data = json.loads(rpc.text(events[0]["data"]))
+    assert data["message_id"] == told and data["state"] == "sent" and data["params"] == {"trace": 7}
+    assert data["counters"] == {"targets": 5, "written": 5, "deferred": 0, "dropped": 0}

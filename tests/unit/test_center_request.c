@@ -507,6 +507,11 @@ static void test_what_contradicts_itself_is_refused(void **state)
 		       parse_with(f, "\"data\":1,\"durable\":true",
 				  ",\"options\":{\"send_at\":1767225700}"),
 		       400, "CONFLICTING_FIELDS", "message.durable");
+	assert_refused(
+		f,
+		parse_with(f, "\"data\":1",
+			   ",\"options\":{\"receipts\":{\"events\":[\"message.completed\"]}}"),
+		400, "CONFLICTING_FIELDS", "options.receipts");
 	assert_refused(f,
 		       parse_with(f, "\"data\":1,\"qos\":0",
 				  ",\"options\":{\"receipts\":{\"events\":[\"message.acked\"]}}"),
