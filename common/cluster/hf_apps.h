@@ -25,7 +25,7 @@
 #define HF_APP_TOKEN_KEYS_MAX 2
 #define HF_APP_API_KEYS_MAX   32
 #define HF_APP_NAME_MAX       64
-#define HF_API_KEY_NETWORKS   8 /* of one key */
+#define HF_API_KEY_NETWORKS   4 /* of one key */
 
 enum hf_role {
 	HF_ROLE_VIEWER,

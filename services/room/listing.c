@@ -5,7 +5,7 @@
 #include "room.h"
 
 #define LIST_MAX   1000u
-#define LIST_STEPS 65536u /* records looked at for one page: well under a millisecond */
+#define LIST_STEPS 65536u /* records looked at for one page, so that a call never takes long */
 
 void listing_on_presence(Hf__Room_Service *rpc, const Hf__PresenceRequest *request,
 			 Hf__PresenceReply_Closure closure, void *call)

@@ -252,3 +252,49 @@ def test_a_store_that_is_away_is_said_and_nothing_is_made_up(cluster, app):
                     role="viewer").json["registrations"]
     assert row == {"registration_id": "reg-1", "online": True}
     cluster.saver.resume()
+
+
+def test_a_room_that_does_not_answer_leaves_open_whether_the_session_knows(cluster, app):
+    app.registered("reg-1")
+    cluster.room.pause()
+    changed = patch(app, "reg-1", {"tags": {"add": ["vip"]}})
+    assert (changed["changed"], changed["session"], changed["tags"]) == (True, "unknown", ["vip"])
+    cluster.room.resume()
+    assert patch(app, "reg-1", {"tags": {"add": ["vip"]}})["session"] == "updated"
+    assert reached(cluster, app, {"tag": ["vip"]}) == 1
+
+
+def test_many_processes_answer_as_one_and_go_on_when_one_is_gone(new_cluster):
+    app = new_cluster.add_app(7)
+    new_cluster.start(saver=2, register=2, room=2, center=2, coordinator=2)
+    phones = [app.registered(f"reg-{number}", room=number % 2, user="ana") for number in range(10)]
+    names = sorted(f"reg-{number}" for number in range(10))
+    app.register(*[f"away-{number}" for number in range(200)])
+    away = [f"away-{number}" for number in range(200)]
+
+    def ask(center):
+        answer = app.call("POST", "registrations/query", {"registration_ids": names + away}, role="viewer",
+                          center=center).json
+        rows = answer["registrations"]
+        return answer["complete"] and all(row["registered"] for row in rows) and \
+            [row["registration_id"] for row in rows if row["online"]] == names
+    assert ask(0) and ask(1)
+    answer = app.call("POST", "tags/vip/registrations", {"add": names + away}, role="admin", timeout=60).json
+    assert (answer["added"], answer["errors"]) == (210, [])
+    assert sum(rpc.call(room, "CountSessions", {"app": 7, "audience": {"tag": ["vip"]}})["matched"]
+               for room in new_cluster.rooms) == 10
+
+    for process in (new_cluster.savers[0], new_cluster.registers[0], new_cluster.coordinators[0],
+                    new_cluster.centers[0]):
+        process.kill()
+    wait_until(lambda: ask(1), 60, "the others answer for all")
+    user = app.call("GET", "users/ana", role="viewer", center=1).json
+    assert [row["tags"] for row in user["registrations"]] == [["vip"]] * 10
+
+    def all_gone():
+        answer = app.call("POST", "connections/disconnect", {"user_id": ["ana"], "bar_s": 60}, role="admin", center=1)
+        return answer.status == 200 and all(row["barred"] and row["result"] != "failed"
+                                            for row in answer.json["results"])
+    wait_until(all_gone, 30)
+    for phone in phones:
+        assert phone.wait_closed().code == 4005
