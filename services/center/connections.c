@@ -120,11 +120,13 @@ static json_t *word_described(const struct listed *item, const Hf__DescribeReply
 	port = strrchr(ip, ':');
 	if (port != NULL)
 		*port = '\0';
-	more = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:I}", "peer_ip",
-			 ip, "transport", reply->transport, "platform", reply->platform,
-			 "sdk_version", reply->sdk_version, "network", reply->network, "device",
-			 record_text(reply->device), "user_id", record_text(reply->user_id),
-			 "connected_at", word_time(reply->connected_ms), "last_rx_at",
+	more = json_pack("{s:o, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:I}",
+			 "peer_ip", ip[0] != '\0' ? json_string(ip) : json_null(), "lingering",
+			 (int)reply->lingering, "transport", reply->transport, "platform",
+			 reply->platform, "sdk_version", reply->sdk_version, "network",
+			 reply->network, "device", record_text(reply->device), "user_id",
+			 record_text(reply->user_id), "connected_at",
+			 word_time(reply->connected_ms), "last_rx_at",
 			 word_time(reply->last_heard_ms), "keepalive_s", (int)reply->heartbeat_s,
 			 "unacked", (int)reply->unacked, "send_queue_bytes",
 			 (json_int_t)reply->queued_bytes);

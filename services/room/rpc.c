@@ -144,6 +144,7 @@ static void on_describe(Hf__Room_Service *rpc, const Hf__DescribeRequest *reques
 		reply.connected_ms = connection->opened * 1000ull;
 	reply.last_heard_ms = hf_loop_wall_ms(room->loop) - silent_ticks * (uint64_t)ROOM_TICK_MS;
 	reply.heartbeat_s = connection->heartbeat_s;
+	reply.lingering = connection->state == CONNECTION_CUT;
 	reply.unacked = window_count(&room->pool, session->window);
 	reply.queued_bytes = output_bytes(&room->pool, &connection->output);
 	other = room_session(room, connection->first_session);

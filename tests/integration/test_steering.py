@@ -88,6 +88,15 @@ def test_a_room_that_does_not_answer_makes_lists_and_counts_incomplete(two_rooms
     wait_until(lambda: app.call("GET", "presence/stats", role="viewer").json["complete"])
 
 
+def test_a_session_that_waits_for_its_client_is_said_to_linger(cluster, app):
+    phone = app.registered("reg-1")
+    assert [row["lingering"] for row in connections(app)] == [False]
+    phone.cut()
+    wait_until(lambda: [(row["lingering"], row["peer_ip"]) for row in connections(app)] == [(True, None)])
+    assert disconnect(app, {"registration_id": ["reg-1"]})["kicked"] == 1
+    assert connections(app) == []
+
+
 def test_presence_is_the_sum_of_the_rooms(two_rooms):
     app = two_rooms.apps[7]
     phones = [app.registered(f"reg-{number}", room=number % 2, platform=("android", "ios")[number % 2],
