@@ -1,5 +1,6 @@
 """TLS and plain clients on one port; the first byte tells."""
 
+import json
 import ssl
 import subprocess
 
@@ -46,6 +47,40 @@ def test_a_push_reaches_a_client_over_tls(secure, certificate):
         assert len(push.payload) == size + 2
         phone.ack(push)
     wait_until(lambda: secure.redis.queue_length(7, "reg-1") == 0)
+
+
+def test_high_messages_and_collapse_keys_leave_a_half_written_record_alone(secure, certificate):
+    """OpenSSL must be given the same bytes again: what passes or replaces does so behind them."""
+    app = secure.apps[7]
+    phone = secure.phone(tls=context(certificate))
+    phone.login((app, "reg-1"))
+    sent = []
+
+    def send(kind, **options):
+        text = f"{kind}{len(sent)}" + "x" * 3000
+        assert app.send(text, "reg-1", qos=0, **options).status == 202
+        sent.append(text)
+
+    def waiting():
+        return secure.room.metric("holdfast_room_send_queue_bytes")
+
+    while waiting() < 50000:  # its socket is full
+        for _ in range(50):
+            send("n")
+    for n in range(10):
+        send("h", priority="high")
+        send("k", collapse_key=f"key-{n % 3}")
+    wait_until(lambda: secure.room.metric("holdfast_room_pushes_total", result="written") == len(sent))
+    replaced = secure.room.metric("holdfast_room_messages_collapsed_total")
+    assert replaced == 7, "of ten with three keys"
+    got = [json.loads(phone.next_push().payload) for _ in range(len(sent) - int(replaced))]
+    assert phone.quiet(0.3)
+    high = [text for text in got if text[0] == "h"]
+    assert high == [text for text in sent if text[0] == "h"]
+    assert got.index(high[-1]) < len(got) - 10, "they passed what waited"
+    kept = [text for text in got if text[0] == "k"]
+    assert kept == [text for text in sent if text[0] == "k"][-3:]
+    assert [text for text in got if text[0] == "n"] == [text for text in sent if text[0] == "n"]
 
 
 def test_a_cut_tls_connection_is_resumed(secure, certificate):
