@@ -119,6 +119,26 @@ def test_registrations_are_reported_by_the_time_they_came(cluster, app):
     wait_until(lambda: last_point("day") == (3, 3) and last_point("hour") == (3, 3))
 
 
+def test_messages_are_reported_by_id_and_by_label(cluster, app):
+    phone = app.registered("reg-1")
+    app.register("away")
+    sent = [app.send(number, ["reg-1", "away"], label="sale").json["message_id"] for number in range(2)]
+    phone.ack(phone.next_push())
+
+    def states():
+        answer = app.call("GET", f"reports/messages?message_ids={sent[1]},{sent[0]},0000000000000", role="viewer").json
+        assert answer["errors"] == [{"message_id": "0000000000000", "reason": "MESSAGE_UNKNOWN"}]
+        assert [row["message_id"] for row in answer["messages"]] == sent[::-1]
+        return [row["counters"]["acked"] for row in answer["messages"]]
+    wait_until(lambda: states() == [0, 1])
+
+    def today(query):
+        days = app.call("GET", f"reports/labels?{query}", role="viewer").json["days"]
+        return tuple(sum(day[key] for day in days) for key in ("messages", "targets", "acked"))
+    wait_until(lambda: today("label=sale") == (2, 4, 1))
+    assert today("") == (2, 4, 1) and today("label=other") == (0, 0, 0)
+
+
 # ---- ending connections ----
 
 def test_a_user_is_ended_everywhere_but_on_the_connection_to_keep(two_rooms):
