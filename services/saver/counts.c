@@ -1,4 +1,6 @@
-/* CountRegistrations: by SQL what SQL can say; versions and percentages in slices, here. */
+/* CountRegistrations: by SQL what SQL can say; versions and percentages are looked at here, in
+ * slices. Who does not have a tag is counted in slices too: one statement would go through all
+ * registrations, and take the longer the more there are. */
 #include <stdlib.h>
 
 #include "lists.h"
@@ -203,7 +205,7 @@ void saver_on_count_registrations(Hf__Saver_Service *rpc,
 		return;
 	}
 	rest = rest_of(counting->audience);
-	if (hf_audience_is_all(&rest))
+	if (hf_audience_is_all(&rest) && counting->audience->n_tag_not == 0)
 		count_all(counting);
 	else
 		count_slice(counting);
