@@ -92,6 +92,12 @@ const struct route api_routes[] = {
 	  api_change_webhook },
 	{ "DELETE", "/v1/apps/{app}/webhooks/{id}", ACCESS_ADMIN, BODY_NONE, false,
 	  api_delete_webhook },
+	{ "POST", "/v1/apps/{app}/webhooks/{id}/test", ACCESS_ADMIN, BODY_NONE, false,
+	  api_test_webhook },
+	{ "GET", "/v1/apps/{app}/webhooks/{id}/deliveries", ACCESS_ADMIN, BODY_NONE, false,
+	  api_list_deliveries, "state limit cursor" },
+	{ "POST", "/v1/apps/{app}/webhooks/{id}/deliveries/{sub}/retry", ACCESS_ADMIN, BODY_NONE,
+	  false, api_retry_delivery },
 	{ "GET", "/v1/cluster/nodes", ACCESS_OPS, BODY_NONE, false, api_list_nodes },
 	{ 0 },
 };
@@ -140,6 +146,11 @@ static bool match(const char *template, struct hf_bytes path, struct call *call)
 			if (n < 0)
 				return false;
 			call->arg_len = (size_t)n;
+		} else if (hf_bytes_equal(want, HF_BYTES_LITERAL("{sub}"))) {
+			if (have.len == 0 || have.len > API_SUB_MAX)
+				return false;
+			memcpy(call->sub, have.data, have.len);
+			call->sub[have.len] = '\0';
 		} else if (!hf_bytes_equal(want, have)) {
 			return false;
 		}

@@ -7,6 +7,8 @@
 
 #define API_ARG_MAX 192 /* bytes of an {id} in a path: 64, percent-encoded */
 
+#define API_SUB_MAX 32 /* of a {sub}, which is never encoded */
+
 struct route;
 
 /* One request whose key was checked; lives as long as the handler runs. */
@@ -18,6 +20,7 @@ struct call {
 	const struct hf_app *app; /* of app_id; NULL for routes without {app} only */
 	char arg[API_ARG_MAX + 1];
 	size_t arg_len;
+	char sub[API_SUB_MAX + 1]; /* of a path with two: {sub} */
 };
 
 enum body_kind { BODY_NONE, BODY_JSON, BODY_BATCH, BODY_STREAM };
@@ -100,6 +103,10 @@ void api_delete_webhook(struct call *call);
 void api_why_message(struct call *call);
 void api_why_registration(struct call *call);
 HF_MUST_CHECK int why_serve(struct center *center); /* the RPC port; 0 or -errno, logged */
+/* deliveries.c */
+void api_test_webhook(struct call *call);
+void api_list_deliveries(struct call *call);
+void api_retry_delivery(struct call *call);
 /* nodes.c */
 void api_list_nodes(struct call *call);
 

@@ -11,6 +11,7 @@
 #include "api.h"
 #include "fields.h"
 #include "held.h"
+#include "hf_event.h"
 #include "hf_hash.h"
 #include "hf_text.h"
 #include "problem.h"
@@ -26,22 +27,28 @@
 
 static json_t *word_webhook(const struct hf_webhook *webhook)
 {
-	json_t *types = json_array(), *networks = json_array();
+	json_t *types = json_array(), *networks = json_array(), *events = json_array();
 
 	for (size_t i = 0; i < webhook->type_count; i++)
 		json_array_append_new(types, json_string(webhook->types[i]));
+	for (size_t i = 0; i < webhook->pattern_count; i++)
+		json_array_append_new(events, json_string(webhook->patterns[i]));
 	for (size_t i = 0; i < webhook->network_count; i++) {
 		char text[HF_CIDR_TEXT_MAX + 1];
 
 		hf_cidr_format(&webhook->networks[i], text);
 		json_array_append_new(networks, json_string(text));
 	}
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:i}", "id", webhook->id, "url",
-			 webhook->url, "enabled", (int)webhook->enabled, "forward_types", types,
-			 "allow_cidrs", networks, "timeout_ms", (json_int_t)webhook->timeout_ms,
-			 "max_in_flight", (json_int_t)webhook->max_in_flight, "max_per_second",
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:i, s:o, s:{s:I, s:I}, s:s?}",
+			 "id", webhook->id, "url", webhook->url, "enabled", (int)webhook->enabled,
+			 "forward_types", types, "allow_cidrs", networks, "timeout_ms",
+			 (json_int_t)webhook->timeout_ms, "max_in_flight",
+			 (json_int_t)webhook->max_in_flight, "max_per_second",
 			 (json_int_t)webhook->max_per_second, "secret_count",
-			 (int)webhook->secret_count);
+			 (int)webhook->secret_count, "events", events, "batch", "max_events",
+			 (json_int_t)webhook->batch_events, "max_wait_ms",
+			 (json_int_t)webhook->batch_wait_ms, "disabled_reason",
+			 webhook->disabled_reason[0] != '\0' ? webhook->disabled_reason : NULL);
 }
 
 static json_t *word_with_secret(const struct hf_webhook *webhook)
@@ -142,6 +149,55 @@ static int parse_networks(struct call *call, const json_t *list, struct hf_webho
 	return 0;
 }
 
+static int parse_events(const json_t *list, struct hf_webhook *webhook, struct problem *ret_problem)
+{
+	if (list == NULL || json_is_null(list))
+		return 0;
+	if (!json_is_array(list) || json_array_size(list) > HF_WEBHOOK_PATTERNS_MAX)
+		return problem_set(ret_problem, 400, "BAD_VALUE", "events", NULL,
+				   "events must be an array of at most %d names of events",
+				   HF_WEBHOOK_PATTERNS_MAX);
+	memset(webhook->patterns, 0, sizeof(webhook->patterns));
+	webhook->pattern_count = 0;
+	webhook->event_mask = 0;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *pattern = json_string_value(json_array_get(list, i));
+		uint32_t mask = pattern != NULL ? hf_event_mask(pattern) : 0;
+
+		if (mask == 0 || strlen(pattern) > HF_WEBHOOK_PATTERN_MAX)
+			return problem_set(ret_problem, 400, "BAD_VALUE", "events", pattern,
+					   "an event is named like message.acked, message.* or *");
+		memcpy(webhook->patterns[i], pattern, strlen(pattern));
+		webhook->event_mask |= mask;
+		webhook->pattern_count++;
+	}
+	return 0;
+}
+
+static int parse_batch(const json_t *batch, struct hf_webhook *webhook, struct problem *ret_problem)
+{
+	static const char *const known[] = { "max_events", "max_wait", NULL };
+	uint64_t events = webhook->batch_events, wait_ms = webhook->batch_wait_ms;
+	int err;
+
+	if (batch == NULL || json_is_null(batch))
+		return 0;
+	if (!json_is_object(batch))
+		return problem_set(ret_problem, 400, "BAD_VALUE", "batch", NULL,
+				   "batch must be an object");
+	err = fields_known(batch, "batch.", known, ret_problem);
+	if (err == 0)
+		err = fields_uint(json_object_get(batch, "max_events"), "batch.max_events", 1,
+				  HF_WEBHOOK_BATCH_MAX, "BAD_VALUE", &events, ret_problem);
+	if (err == 0)
+		err = fields_duration(json_object_get(batch, "max_wait"), "batch.max_wait",
+				      HF_WEBHOOK_WAIT_MAX_MS, "BAD_DURATION", &wait_ms,
+				      ret_problem);
+	webhook->batch_events = (uint32_t)events;
+	webhook->batch_wait_ms = (uint32_t)wait_ms;
+	return err;
+}
+
 static int parse_numbers(const json_t *body, struct hf_webhook *webhook,
 			 struct problem *ret_problem)
 {
@@ -185,6 +241,12 @@ static int parse_webhook(struct call *call, const json_t *body, struct hf_webhoo
 	if (err == 0)
 		err = fields_bool(json_object_get(body, "enabled"), "enabled", &webhook->enabled,
 				  ret_problem);
+	if (webhook->enabled)
+		memset(webhook->disabled_reason, 0, sizeof(webhook->disabled_reason));
+	if (err == 0)
+		err = parse_events(json_object_get(body, "events"), webhook, ret_problem);
+	if (err == 0)
+		err = parse_batch(json_object_get(body, "batch"), webhook, ret_problem);
 	if (err == 0)
 		err = parse_types(json_object_get(body, "forward_types"), webhook, ret_problem);
 	if (err == 0)
@@ -256,7 +318,7 @@ void api_create_webhook(struct call *call)
 	static const char *const known[] = { "id",          "url",           "enabled",
 					     "secret",      "timeout",       "forward_types",
 					     "allow_cidrs", "max_in_flight", "max_per_second",
-					     NULL };
+					     "events",      "batch",         NULL };
 	json_t *body = api_body(call);
 	struct hf_webhook webhook;
 	struct problem problem;
@@ -326,6 +388,8 @@ void api_change_webhook(struct call *call)
 					     "max_in_flight",
 					     "max_per_second",
 					     "rotate_secret",
+					     "events",
+					     "batch",
 					     NULL };
 	json_t *body = api_body(call);
 	struct hf_webhook *webhook = NULL;

@@ -71,11 +71,14 @@ static void finish(struct post *post, CURLcode code)
 {
 	struct post_outcome outcome = { .result = result_of(post, code) };
 	const char *type = NULL;
+	curl_off_t retry_after = 0;
 	long status = 0;
 
 	curl_easy_getinfo(post->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(post->easy, CURLINFO_CONTENT_TYPE, &type);
+	curl_easy_getinfo(post->easy, CURLINFO_RETRY_AFTER, &retry_after);
 	outcome.status = (unsigned)status;
+	outcome.retry_after_s = (uint32_t)HF_MIN(HF_MAX(retry_after, 0), (curl_off_t)86400);
 	outcome.is_json = type != NULL && strncasecmp(type, "application/json", 16) == 0;
 	outcome.body = hf_bytes_of(hf_buffer_data(&post->body), hf_buffer_len(&post->body));
 	outcome.detail = post->denied             ? "address not allowed"

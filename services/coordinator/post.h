@@ -24,9 +24,10 @@ enum post_result {
 struct post_outcome {
 	enum post_result result;
 	unsigned status;
-	bool is_json;         /* by its Content-Type */
-	struct hf_bytes body; /* borrowed until the callback returns */
-	const char *detail;   /* for the log; likewise */
+	uint32_t retry_after_s; /* by its Retry-After; 0: none */
+	bool is_json;           /* by its Content-Type */
+	struct hf_bytes body;   /* borrowed until the callback returns */
+	const char *detail;     /* for the log; likewise */
 };
 typedef void (*post_cb)(const struct post_outcome *outcome, void *ctx);
 

@@ -26,8 +26,8 @@ struct target {
 	struct parcels in_flight;
 	uint32_t in_flight_count;
 	uint64_t waiting, waiting_bytes;
-	uint64_t rate_due_us; /* when the bucket is empty again */
-	struct hf_timer idle_timer;
+	uint64_t rate_due_us;                   /* when the bucket is empty again */
+	struct hf_timer idle_timer, rest_timer; /* rest: armed while no request may start */
 	struct hf_task run_task;
 };
 
@@ -171,6 +171,10 @@ static void run(void *ctx)
 	struct target *target = ctx;
 	struct targets *targets = target->targets;
 
+	if (hf_timer_armed(&target->rest_timer)) {
+		feed_starved(targets);
+		return;
+	}
 	if (!renew(target)) { /* runs again when the last request has ended */
 		feed_starved(targets);
 		return;
@@ -211,6 +215,7 @@ static void target_free(struct target *target)
 	if (target->starved)
 		TAILQ_REMOVE(&targets->starved, target, link);
 	hf_wheel_disarm(&target->idle_timer);
+	hf_wheel_disarm(&target->rest_timer);
 	hf_task_cancel(targets->loop, &target->run_task);
 	hf_table_remove(&targets->table, &target->node);
 	free(target);
@@ -222,6 +227,19 @@ static void on_idle(struct hf_timer *timer, void *ctx)
 
 	if (target->in_flight_count == 0 && target->waiting == 0)
 		target_free(target);
+}
+
+static void on_rested(struct hf_timer *timer, void *ctx)
+{
+	schedule(ctx);
+}
+
+void targets_rest(struct targets *targets, uint32_t app, const char *webhook, uint64_t delay_ms)
+{
+	struct target *target = find(targets, app, webhook);
+
+	if (target != NULL)
+		hf_loop_arm(targets->loop, &target->rest_timer, delay_ms);
 }
 
 static struct target *target_new(struct targets *targets, uint32_t app,
@@ -239,6 +257,7 @@ static struct target *target_new(struct targets *targets, uint32_t app,
 	for (size_t i = 0; i < TARGET_LANES; i++)
 		TAILQ_INIT(&target->lanes[i].waiting);
 	hf_timer_init(&target->idle_timer, on_idle, target);
+	hf_timer_init(&target->rest_timer, on_rested, target);
 	hf_task_init(&target->run_task, run, target);
 	hf_table_insert(&targets->table, &target->node, hash_of(app, webhook->id));
 	return target;

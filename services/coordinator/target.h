@@ -53,6 +53,10 @@ HF_MUST_CHECK int targets_submit(struct targets *targets, uint32_t app,
 				 const struct hf_webhook *webhook, uint64_t lane_hash,
 				 struct parcel *parcel);
 
+/* No request to this callback for so long: it said that it wants a rest. What is under way goes on.
+ */
+void targets_rest(struct targets *targets, uint32_t app, const char *webhook, uint64_t delay_ms);
+
 size_t targets_count(const struct targets *targets);
 size_t targets_waiting(const struct targets *targets);   /* parcels */
 size_t targets_in_flight(const struct targets *targets); /* requests */

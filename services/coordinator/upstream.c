@@ -7,13 +7,11 @@
 #include <sys/resource.h>
 
 #include "body.h"
-#include "coordinator.h"
+#include "events.h"
 #include "hf_hash.h"
 #include "hf_log.h"
 #include "hf_text.h"
 #include "hf_wire.h"
-
-#define TARGET_IDLE_MS 120000
 
 struct message {
 	struct parcel parcel;
@@ -279,20 +277,10 @@ static double read_targets(void *ctx)
 
 void upstream_configure(struct coordinator_state *state)
 {
-	const struct coordinator_config *config = state->config;
+	struct targets_limits limits;
 
-	targets_set_limits(state->targets,
-			   &(struct targets_limits){
-				   .queue = config->queue,
-				   .queue_bytes = config->queue_bytes,
-				   .in_flight = config->in_flight,
-				   .bytes = config->total_bytes,
-				   .queue_timeout_ms = config->queue_timeout_ms,
-				   .idle_ms = TARGET_IDLE_MS,
-				   .post = { .answer_max = config->answer_max,
-					     .connect_timeout_ms = config->connect_timeout_ms,
-					     .ca_file = config->ca_file },
-			   });
+	coordinator_limits(state, &limits);
+	targets_set_limits(state->targets, &limits);
 }
 
 /* Every request may need a descriptor, and connections are kept: take all that we may have. */
@@ -309,6 +297,11 @@ static void raise_descriptor_limit(const struct coordinator_config *config)
 			(unsigned long long)limit.rlim_max, (unsigned long long)config->in_flight);
 }
 
+static void on_apps_changed(struct hf_apps *apps, void *ctx)
+{
+	receipts_apps_changed(ctx);
+}
+
 int upstream_open(struct coordinator_state *state)
 {
 	struct hf_metrics *metrics = state->service->metrics;
@@ -321,16 +314,17 @@ int upstream_open(struct coordinator_state *state)
 		return -ENOMEM;
 	upstream_configure(state);
 	state->upstream_us =
-		hf_metrics_histogram(metrics, "holdfast_webhook_duration_seconds", NULL,
+		hf_metrics_histogram(metrics, "holdfast_webhook_duration_seconds",
+				     "class=\"upstream\"",
 				     "From the start of a request to a callback to its outcome",
 				     1000000);
-	hf_metrics_gauge_fn(metrics, "holdfast_webhook_queue_events", NULL,
+	hf_metrics_gauge_fn(metrics, "holdfast_webhook_queue_events", "class=\"upstream\"",
 			    "Waiting for their turn at a callback", read_waiting, state->targets);
 	hf_metrics_gauge_fn(metrics, "holdfast_webhook_requests_in_flight", NULL,
 			    "Requests to callbacks", read_in_flight, state->targets);
 	hf_metrics_gauge_fn(metrics, "holdfast_webhook_targets", NULL,
 			    "Callbacks in use a short while ago", read_targets, state->targets);
-	return hf_apps_new(state->service->keeper, NULL, NULL, &state->apps);
+	return hf_apps_new(state->service->keeper, on_apps_changed, state, &state->apps);
 }
 
 void upstream_close(struct coordinator_state *state)

@@ -114,12 +114,28 @@ static void profile_free(struct room *room, struct connection *connection)
 	connection->profile = 0;
 }
 
-static void drop_sessions(struct room *room, struct connection *connection, uint32_t code)
+/* What businesses hear of an end: ours have codes and reasons, the client's have none. */
+static void tell_closed(struct room *room, const struct session *session, uint32_t code,
+			struct hf_bytes reason)
+{
+	if (code == CONNECTION_ENDED_EOF)
+		events_session_closed(room, session, 0, HF_BYTES_LITERAL("closed_by_client"));
+	else if (code == CONNECTION_ENDED_ERROR)
+		events_session_closed(room, session, 0, HF_BYTES_LITERAL("connection_error"));
+	else
+		events_session_closed(room, session, code,
+				      reason.len > 0 ? reason
+						     : hf_bytes_of_string(hf_close_name(code)));
+}
+
+static void drop_sessions(struct room *room, struct connection *connection, uint32_t code,
+			  struct hf_bytes reason)
 {
 	while (connection->first_session != 0) {
 		struct session *session = room_session(room, connection->first_session);
 
 		session_note(room, session, HF_WHY_CLOSED, 0, code);
+		tell_closed(room, session, code, reason);
 		session_drop(room, session);
 	}
 	login_forget(room, connection);
@@ -175,7 +191,7 @@ void connection_abort(struct room *room, struct connection *connection, uint32_t
 		return;
 	if (connection->state < CONNECTION_CLOSING)
 		count_end(room, connection, code);
-	drop_sessions(room, connection, code);
+	drop_sessions(room, connection, code, hf_bytes_of(NULL, 0));
 	if (connection->state == CONNECTION_CUT)
 		room->cut_count--;
 	else
@@ -281,7 +297,7 @@ void connection_close_bye(struct room *room, struct connection *connection,
 		connection_abort(room, connection, bye->code);
 		return;
 	}
-	drop_sessions(room, connection, bye->code);
+	drop_sessions(room, connection, bye->code, bye->reason);
 	input_forget(room, connection);
 	count_end(room, connection, bye->code);
 	connection_set_state(room, connection, CONNECTION_CLOSING);

@@ -188,7 +188,7 @@ static void load_failed(struct page_load *load, struct session *session)
 	if (hf_log_throttle_pass(&throttle, 5000))
 		HF_WARN("saver load failed", "status=%s reason=%s",
 			hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason());
-	if (session->load_attempts < UINT8_MAX)
+	if (session->load_attempts < SESSION_LOAD_ATTEMPTS_MAX)
 		session->load_attempts++;
 	if (!(session->flags & SESSION_LOADED)) {
 		hf_handle handle = session->handle;
@@ -258,9 +258,12 @@ static bool write_loaded(struct room *room, struct session *session,
 			stop_page(room, session, message);
 		return false;
 	}
-	if (delivery_write(room, connection, frame))
-		return delivery_remember(room, session, frame);
-	return connection->state == CONNECTION_CUT && stop_page(room, session, message);
+	if (!delivery_write(room, connection, frame))
+		return connection->state == CONNECTION_CUT && stop_page(room, session, message);
+	if (!delivery_remember(room, session, frame))
+		return false;
+	events_message_written(room, session, message->message_id, message->delivery);
+	return true;
 }
 
 /* One message of a page. False: stop here, either as the window is full, or as the session is gone.

@@ -218,10 +218,12 @@ static void finish_if_known(struct room *room, struct connection *connection)
 	while (session != NULL) {
 		hf_handle next = session->next_of_connection;
 
-		if (resumed)
+		if (resumed) {
 			linger_resend(room, session);
-		else
+		} else {
+			events_session_opened(room, session);
 			delivery_login(room, session);
+		}
 		session = room_session(room, next); /* none, when the client had to be cut */
 	}
 }
@@ -399,6 +401,7 @@ void login_on_detach(struct room *room, struct connection *connection, struct hf
 	if (session != NULL) {
 		bool attaching = session->flags & (SESSION_ATTACHING | SESSION_REFRESHING);
 
+		events_session_closed(room, session, 0, HF_BYTES_LITERAL("detached"));
 		session_drop(room, session);
 		if (attaching) /* the answer that it waits for finds nobody: this is the last chance
 				*/
@@ -424,8 +427,10 @@ void login_session_known(struct room *room, struct session *session)
 		session->flags &= (uint8_t)~SESSION_ATTACHING;
 		login_send_attach_ack(room, connection, session->app, 0, "");
 		session = room_session(room, handle); /* gone when the client was cut */
-		if (session != NULL)
+		if (session != NULL) {
+			events_session_opened(room, session);
 			delivery_login(room, session);
+		}
 	}
 }
 

@@ -184,6 +184,9 @@ Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct
 	if (result == HF__PUSH_RESULT__WRITTEN) {
 		accepted_ms = hf_id_wall_ms(item->message_id);
 		++*room->metrics.written_online;
+		session = room_session(room, handle); /* gone when the client was cut */
+		if (session != NULL)
+			events_message_written(room, session, item->message_id, item->delivery);
 		hf_histogram_record(room->metrics.accept_to_write,
 				    wall_ms > accepted_ms ? wall_ms - accepted_ms : 0);
 	}

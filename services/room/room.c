@@ -20,11 +20,13 @@ static void room_stop(struct hf_service *service)
 	sweep_stop(room);
 	listeners_free(room);
 	index_silence(room);
+	events_stop(room);
 	upstream_close(room);
 	connections_close(room);
 	broadcasts_close(room);
 	count_close(room);
 	acks_close(room);
+	events_close(room);
 	delivery_close(room);
 	index_close(room);
 	hf_peers_free(room->rooms);
@@ -72,6 +74,8 @@ static int start_parts(struct room *room)
 		err = index_open(room);
 	if (err == 0)
 		err = acks_open(room);
+	if (err == 0)
+		err = events_open(room);
 	if (err == 0)
 		err = upstream_open(room);
 	if (err == 0)
@@ -148,7 +152,8 @@ static bool room_drained(struct hf_service *service)
 {
 	struct room *room = service->state;
 
-	return room->connections.live == 0 && index_is_settled(room) && acks_are_settled(room);
+	return room->connections.live == 0 && index_is_settled(room) && acks_are_settled(room) &&
+	       events_are_settled(room);
 }
 
 const struct hf_service_type room_type = {

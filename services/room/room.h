@@ -13,6 +13,7 @@
 #include "client_sets.h"
 #include "connection.h"
 #include "coordinator.pb-c.h"
+#include "events.h"
 #include "expiry.h"
 #include "hf_apps.h"
 #include "hf_peers.h"
@@ -51,7 +52,7 @@ struct room_config {
 		uint64_t logins_in_flight;
 		uint64_t unacked, send_queue, ack_backlog, partial_frames;
 		uint64_t handshake_timeout_ms, register_timeout_ms, ack_timeout_ms;
-		uint64_t upstream_in_flight, upstream_timeout_ms;
+		uint64_t upstream_in_flight, upstream_timeout_ms, events;
 	} limits;
 	struct {
 		uint64_t user_timeout_ms, notsent_lowat;
@@ -123,6 +124,7 @@ struct room {
 	struct hf_table upstream_held; /* see upstream.c */
 	struct index_state *index;
 	struct acks_state *acks;
+	struct room_events *events;
 	hf_handle *loads; /* sessions that want a page from saver at the end of this turn */
 	size_t load_count, load_capacity;
 	struct hf_task load_task;

@@ -95,6 +95,8 @@ static int names_change(struct room *room, struct session *session, const struct
 		memcpy(block + 2, &names->revision, sizeof(names->revision));
 		return 0;
 	}
+	if (!hf_bytes_equal(old.user_id, names->user_id))
+		events_user_changed(room, session, old.user_id, names->user_id);
 	if (names_set(room, session, names) < 0)
 		return -ENOMEM;
 	if (had_user != has_user)
@@ -318,6 +320,7 @@ void session_end(struct room *room, struct session *session, uint32_t code, stru
 			      session_registration(room, session).len),
 		 code);
 	session_note(room, session, HF_WHY_CLOSED, 0, code);
+	events_session_closed(room, session, code, reason);
 	session_drop(room, session);
 	if (connection->state == CONNECTION_CUT) { /* the client will hear of it when it is back */
 		if (connection->first_session == 0)

@@ -25,6 +25,8 @@ enum {
 	SESSION_REFRESHING = 1 << 7, /* ATTACH_ACK is due when saver has answered; refresh.c */
 };
 
+#define SESSION_LOAD_ATTEMPTS_MAX 127 /* counted */
+
 struct session {
 	uint64_t epoch;
 	hf_handle handle, connection;
@@ -36,7 +38,8 @@ struct session {
 	uint32_t log_version; /* of the app's broadcast log at the login load */
 	uint16_t slot;
 	uint8_t flags;
-	uint8_t load_attempts;
+	uint8_t load_attempts : 7;
+	uint8_t began : 1; /* its business may have heard of it (events.h) */
 };
 _Static_assert(sizeof(struct session) <= 48, "a session is counted in bytes");
 

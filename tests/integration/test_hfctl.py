@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from harness.callback import Callback
 from harness.cluster import App, binary
 from harness.waiting import wait_until
 
@@ -175,3 +176,32 @@ def test_a_broadcast_is_sent_listed_steered_and_cancelled(hfctl, cluster):
     assert json.loads(hfctl("-o", "json", "push", "pace", name, "none"))["pace"] is None
     assert "cancelled" in hfctl("push", "cancel", name)
     assert json.loads(hfctl("-o", "json", "push", "status", name))["state"] == "cancelled"
+
+
+def test_webhooks_are_made_tested_changed_and_removed(hfctl, cluster, app):
+    def answer(received):
+        challenge = received.data.get("challenge")
+        return 200, {}, json.dumps({"challenge": challenge}).encode() if challenge else b""
+    server = Callback(answer)
+    try:
+        made = json.loads(hfctl("-o", "json", "webhook", "add", "shop", "--to", server.url, "--events",
+                                "message.*,user.offline", "--allow-cidrs", "127.0.0.0/8", "--batch", "50"))
+        assert made["secret"].startswith("whsec_") and made["batch"]["max_events"] == 50
+        assert "shop" in hfctl("webhook", "list") and "user.offline" in hfctl("webhook", "show", "shop")
+        assert "delivered" in hfctl("webhook", "test", "shop")
+        assert server.received[0].event["type"] == "webhook.test"
+        rotated = json.loads(hfctl("-o", "json", "webhook", "rotate-secret", "shop"))
+        assert rotated["secret_count"] == 2 and rotated["secret"] != made["secret"]
+        hfctl("webhook", "rotate-secret", "shop", "--drop-old")
+        hfctl("webhook", "set", "shop", "--events", "", "--enabled", "no")
+        shown = json.loads(hfctl("-o", "json", "webhook", "show", "shop"))
+        assert (shown["events"], shown["enabled"], shown["secret_count"]) == ([], False, 1)
+        assert "DELIVERY" in hfctl("webhook", "failures", "shop")
+        hfctl("webhook", "retry", "shop", "0D3PQZ8R5S001", status=NOT_FOUND)
+        hfctl("webhook", "test", "none", status=NOT_FOUND)
+        hfctl("webhook", "set", "shop", "--enabled", "perhaps", status=USAGE)
+        hfctl("webhook", "delete", "shop", status=USAGE)
+        hfctl("--yes", "webhook", "delete", "shop")
+        hfctl("webhook", "show", "shop", status=NOT_FOUND)
+    finally:
+        server.stop()

@@ -122,6 +122,15 @@ int command_token_check(struct ctl *ctl, int argc, char **argv);
 int command_queue_show(struct ctl *ctl, int argc, char **argv);
 int command_queue_purge(struct ctl *ctl, int argc, char **argv);
 int command_why(struct ctl *ctl, int argc, char **argv);
+int command_webhook_list(struct ctl *ctl, int argc, char **argv);
+int command_webhook_add(struct ctl *ctl, int argc, char **argv);
+int command_webhook_show(struct ctl *ctl, int argc, char **argv);
+int command_webhook_set(struct ctl *ctl, int argc, char **argv);
+int command_webhook_delete(struct ctl *ctl, int argc, char **argv);
+int command_webhook_test(struct ctl *ctl, int argc, char **argv);
+int command_webhook_failures(struct ctl *ctl, int argc, char **argv);
+int command_webhook_retry(struct ctl *ctl, int argc, char **argv);
+int command_webhook_rotate_secret(struct ctl *ctl, int argc, char **argv);
 int command_version(struct ctl *ctl, int argc, char **argv);
 
 #endif

@@ -149,6 +149,34 @@ static const struct command commands[] = {
 	  "Two may be valid at a time, for rotation. The secret is shown once.",
 	  command_token_key_create },
 	{ "token-key revoke", "ID", "remove a token key of --app", NULL, command_token_key_revoke },
+	{ "webhook list", "", "where the business of --app is called back", NULL,
+	  command_webhook_list },
+	{ "webhook add", "[ID] --to URL [OPTION]...", "add a callback to --app",
+	  "  --events LIST        such as message.*,user.offline, or '*'\n"
+	  "  --forward-types LIST types of upstream messages that go there; '*': all others\n"
+	  "  --batch N            most events of one request, 1 to 500\n"
+	  "  --batch-wait TIME    longest wait for more events, 0s to 10s\n"
+	  "  --timeout TIME       longest wait for an answer, 100ms to 15s\n"
+	  "  --max-in-flight N    requests at once, 1 to 64\n"
+	  "  --max-per-second N   upstream messages a second\n"
+	  "  --allow-cidrs LIST   private networks it may lead to (operators only)\n"
+	  "  --enabled yes|no\n"
+	  "The secret that signs the requests is shown once.\n",
+	  command_webhook_add },
+	{ "webhook show", "ID", "a callback, without its secrets", NULL, command_webhook_show },
+	{ "webhook set", "ID [OPTION]...", "change a callback; options as in webhook add", NULL,
+	  command_webhook_set },
+	{ "webhook delete", "ID --yes", "remove a callback, and the events that wait for it", NULL,
+	  command_webhook_delete },
+	{ "webhook test", "ID", "send it a webhook.test event and show what came back",
+	  "Exit status 3 when it did not answer as it should.", command_webhook_test },
+	{ "webhook failures", "ID [--limit N] [--cursor C]", "deliveries that were given up", NULL,
+	  command_webhook_failures },
+	{ "webhook retry", "ID DELIVERY", "send one of these once more, now",
+	  "Exit status 3 when it was not taken.", command_webhook_retry },
+	{ "webhook rotate-secret", "ID [--drop-old]", "a new secret beside the old one",
+	  "Every request is signed by both until --drop-old ends the old one.",
+	  command_webhook_rotate_secret },
 	{ "token gen", "--registration ID --key-id ID --secret-file FILE [OPTION]...",
 	  "sign a client token of --app",
 	  "  --registration ID  what the client will attach\n"
