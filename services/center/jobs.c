@@ -38,8 +38,12 @@ static void put_failed(struct job_put *put)
 
 	if (strcmp(hf_rpc_last_reason(), "BROADCAST_CONCURRENCY") == 0) {
 		problem_retry(&problem, 429, "BROADCAST_CONCURRENCY", 5,
-			      "the app has as many broadcasts and scheduled sends as its limit "
-			      "allows");
+			      "the app has as many broadcasts running as its limit allows");
+		put->done(put->ctx, -EINVAL, &problem);
+	} else if (strcmp(hf_rpc_last_reason(), "JOBS_FULL") == 0) {
+		problem_retry(
+			&problem, 429, "TOO_MANY_JOBS", 60,
+			"the app has as many open broadcasts and scheduled sends as are kept");
 		put->done(put->ctx, -EINVAL, &problem);
 	} else if (hf_rpc_last_status() == HF_RPC_INVALID) {
 		problem_set(&problem, 500, "INTERNAL", NULL, NULL, "the store refused the job");

@@ -235,7 +235,9 @@ static void on_pace_timer(struct hf_timer *timer, void *ctx)
 	struct message *message = ctx;
 	struct hf_loop *loop = message->center->loop;
 	uint64_t passed_ms = hf_loop_now_ms(loop) - message->paced_since_ms + PACE_TICK_MS;
-	uint64_t due = message->rate_per_second > 0
+	/* A center that ends hurries: what it does not push waits for the next login. */
+	uint64_t due = message->center->runner.draining ? UINT64_MAX
+		       : message->rate_per_second > 0
 			       ? passed_ms * message->rate_per_second / 1000
 			       : passed_ms * message->accepted / message->spread_ms;
 

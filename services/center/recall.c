@@ -7,6 +7,8 @@
 #include "request.h"
 #include "tasks.h"
 
+#define CLOCKS_APART_MS 60000
+
 struct recall {
 	struct center *center;
 	uint32_t app, revision;
@@ -67,6 +69,16 @@ static void append_recall(struct recall *recall)
 	hf__saver__log_append(any_saver(recall), &request, on_recalled, recall);
 }
 
+/* An id says when it was drawn: sent 30 days later at most, and owed for 28 days then. */
+static bool may_be_owed(const struct recall *recall)
+{
+	uint64_t wall_ms = hf_loop_wall_ms(recall->center->loop),
+		 drawn_ms = hf_id_wall_ms(recall->id);
+
+	return drawn_ms < wall_ms + CLOCKS_APART_MS &&
+	       wall_ms < drawn_ms + REQUEST_SEND_AT_MAX_MS + REQUEST_TTL_MAX_S * 1000ull;
+}
+
 static void states_known(struct recall *recall)
 {
 	if (!goes_on(recall))
@@ -74,7 +86,7 @@ static void states_known(struct recall *recall)
 	recall->result.already_sent = recall->acked;
 	if (recall->known && recall->stored > recall->over)
 		append_recall(recall);
-	else if (recall->blindly && !recall->known)
+	else if (recall->blindly && !recall->known && may_be_owed(recall))
 		append_recall(recall);
 	else if (recall->partial)
 		end(recall, RECALL_UNAVAILABLE);

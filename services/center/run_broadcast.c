@@ -176,14 +176,25 @@ static bool is_paced(const struct run *run)
 	return run->rate_per_second > 0 || run->spread_ms > 0;
 }
 
+/* Only before it begins: what runs is cancelled by those who want that. */
+static bool is_disabled(const struct run *run)
+{
+	const struct hf_app *app = hf_apps_get(run->center->apps, run->app);
+
+	return hf_apps_known(run->center->apps) && run->room_count == 0 &&
+	       (app == NULL || !app->enabled);
+}
+
 void run_broadcast_advance(struct run *run)
 {
 	const Hf__Broadcast *broadcast = run->broadcast;
 
 	if (run->busy)
 		return;
-	if (broadcast->expires_ms != 0 &&
-	    broadcast->expires_ms <= hf_loop_wall_ms(run->center->loop))
+	if (!run->appended && is_disabled(run))
+		run_finish(run, HF__JOB_STATE__JOB_FAILED, "APP_DISABLED");
+	else if (broadcast->expires_ms != 0 &&
+		 broadcast->expires_ms <= hf_loop_wall_ms(run->center->loop))
 		run_finish(run, HF__JOB_STATE__JOB_FAILED, "EXPIRED");
 	else if (broadcast->replaces != 0 && !run->recalled)
 		recall_older(run);

@@ -107,6 +107,7 @@ static void lost(struct run *run, const Hf__Job *job)
 static void finished(struct run *run)
 {
 	struct runner *runner = &run->center->runner;
+	uint64_t wall_ms = hf_loop_wall_ms(run->center->loop);
 	char id[HF_ID_TEXT_SIZE];
 
 	hf_id_format(run->id, id);
@@ -114,6 +115,8 @@ static void finished(struct run *run)
 	HF_INFO("job finished", "id=%s app=%u state=%d reason=%s", id, run->app, run->final_state,
 		run->reason != NULL ? run->reason : "");
 	++*runner->finished[run->final_state - HF__JOB_STATE__JOB_CANCELLED];
+	if (run->kind == HF__JOB_KIND__JOB_BROADCAST && wall_ms > run->started_ms)
+		hf_histogram_record(runner->fanout_ms, wall_ms - run->started_ms);
 	drop(run);
 }
 
@@ -341,6 +344,9 @@ static void make_metrics(struct runner *runner, struct hf_metrics *metrics)
 					     "jobs that this center began or went on with");
 	runner->lost = hf_metrics_counter(metrics, "holdfast_center_jobs_lost_total", NULL,
 					  "leases that were lost to another center, or lapsed");
+	runner->fanout_ms =
+		hf_metrics_histogram(metrics, "holdfast_fanout_duration_seconds", NULL,
+				     "from a broadcast's start until all rooms are done", 1000);
 	runner->finished[0] = hf_metrics_counter(metrics, name, "state=\"cancelled\"",
 						 "jobs that this center finished");
 	runner->finished[1] = hf_metrics_counter(metrics, name, "state=\"done\"", NULL);

@@ -20,6 +20,7 @@ struct runner {
 	bool asking, again; /* a call for leases is open; one more after it */
 	bool draining;
 	uint64_t *started, *lost, *finished[3]; /* cancelled, done, failed */
+	struct hf_histogram *fanout_ms;
 };
 
 void runner_init(struct center *center);

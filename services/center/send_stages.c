@@ -160,6 +160,9 @@ static int charge(struct send *send, size_t count, struct problem *ret_problem)
 		return problem_set(ret_problem, 400, "TOO_MANY_TARGETS", "options.wait", "acked",
 				   "acks are awaited of %d registrations at most",
 				   REQUEST_ACKED_MAX);
+	if (send->wait == REQUEST_WAIT_ACKED && center->ack_waits + count > MESSAGE_ACK_WAITS_MAX)
+		return problem_retry(ret_problem, 503, "OVERLOADED", 1,
+				     "too many calls wait for acks; send it without wait");
 	if (app == NULL || more == 0)
 		return 0;
 	if (quota_take(center, app, more, ret_problem) < 0)
