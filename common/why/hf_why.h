@@ -74,6 +74,9 @@ enum hf_why_outcome {
 	HF_WHY_JOB_ACCEPTED,
 	HF_WHY_JOB_LEASED,
 	HF_WHY_JOB_OVER,
+	/* room, again */
+	HF_WHY_DROPPED_EXPIRED,
+	HF_WHY_DROPPED_EARLY,
 	HF_WHY_OUTCOMES
 };
 

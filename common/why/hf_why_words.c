@@ -44,8 +44,7 @@ static const struct hf_why_words words[HF_WHY_OUTCOMES] = {
 	WORDS(DEFERRED, ROOM, NONE, "deferred", "client is behind: loaded when it has acked"),
 	WORDS(IN_FLIGHT, ROOM, NONE, "in_flight", "written before and not acked yet"),
 	WORDS(GONE, ROOM, NONE, "gone", "no such session any more"),
-	WORDS(DROPPED, ROOM, NONE, "dropped",
-	      "not written: no room in the client's queue, or expired meanwhile"),
+	WORDS(DROPPED, ROOM, NONE, "dropped", "dropped: no room for it"),
 	WORDS(LOADED_WRITTEN, ROOM, NONE, "loaded_written", "loaded and written to the client"),
 	WORDS(TASK_WRITTEN, ROOM, NONE, "task_written", "broadcast written to the client"),
 	WORDS(CLIENT_ACKED, ROOM, NONE, "client_acked", "acked by the client"),
@@ -63,6 +62,9 @@ static const struct hf_why_words words[HF_WHY_OUTCOMES] = {
 	WORDS(JOB_ACCEPTED, CENTER, NONE, "job_accepted", "accepted: to be run when it is due"),
 	WORDS(JOB_LEASED, CENTER, NONE, "job_leased", "runs it from now on"),
 	WORDS(JOB_OVER, CENTER, NONE, "job_over", "has run it to its end"),
+	WORDS(DROPPED_EXPIRED, ROOM, NONE, "dropped_expired", "expired before it could be written"),
+	WORDS(DROPPED_EARLY, ROOM, NONE, "dropped_early",
+	      "dropped: transient, and the login was not over yet"),
 };
 
 const struct hf_why_words *hf_why_words(uint32_t outcome)

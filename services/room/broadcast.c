@@ -101,20 +101,12 @@ bool broadcast_matches(const struct room *room, const struct broadcast *broadcas
 	return hf_audience_matches(broadcast->audience, &profile);
 }
 
-static const enum hf_why_outcome why_of_result[] = {
-	[HF__PUSH_RESULT__WRITTEN] = HF_WHY_TASK_WRITTEN,
-	[HF__PUSH_RESULT__DEFERRED] = HF_WHY_DEFERRED,
-	[HF__PUSH_RESULT__IN_FLIGHT] = HF_WHY_IN_FLIGHT,
-	[HF__PUSH_RESULT__DROPPED] = HF_WHY_DROPPED,
-};
-
 bool broadcast_give(struct room *room, struct broadcast *broadcast, struct session *session)
 {
 	Hf__PushResult result = delivery_give(room, session, broadcast->stored, broadcast->frame);
 
 	++*room->metrics.broadcast_results[result];
-	if (result != HF__PUSH_RESULT__GONE) /* else the session may be gone */
-		session_note(room, session, why_of_result[result], broadcast->id, 0);
+	delivery_note(room, session, result, broadcast->id, HF_WHY_TASK_WRITTEN);
 	switch (result) {
 	case HF__PUSH_RESULT__WRITTEN:
 		broadcast->written++;

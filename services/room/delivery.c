@@ -279,6 +279,7 @@ static bool deliver_loaded(struct room *room, struct session *session,
 		return true;
 	if (message->expires_ms != 0 && message->expires_ms <= hf_loop_wall_ms(room->loop)) {
 		++*room->metrics.dropped[DROP_EXPIRED];
+		session_note(room, session, HF_WHY_DROPPED_EXPIRED, message->message_id, 0);
 		return true;
 	}
 	if (message->frame.len < 2 || message->frame.data[0] != HF_WIRE_PUSH << 3) {

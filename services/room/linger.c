@@ -95,6 +95,7 @@ static Hf__PushResult defer(struct room *room, struct session *session, bool sto
 {
 	if (!stored) {
 		++*room->metrics.dropped[DROP_QUEUE_FULL];
+		session_note(room, session, HF_WHY_DROPPED, frame->message_id, 0);
 		return HF__PUSH_RESULT__DROPPED;
 	}
 	return delivery_fall_behind(room, session, frame->message_id - 1)

@@ -43,9 +43,18 @@ static Hf__PushResult defer(struct room *room, struct session *session, uint64_t
 	return HF__PUSH_RESULT__DEFERRED;
 }
 
-static Hf__PushResult drop(struct room *room, enum drop_reason reason)
+static Hf__PushResult drop(struct room *room, const struct session *session, uint64_t message_id,
+			   enum drop_reason reason)
 {
+	static const enum hf_why_outcome why[DROP_REASON_COUNT] = {
+		[DROP_QUEUE_FULL] = HF_WHY_DROPPED,
+		[DROP_EXPIRED] = HF_WHY_DROPPED_EXPIRED,
+		[DROP_NOT_READY] = HF_WHY_DROPPED_EARLY,
+		[DROP_MEMORY] = HF_WHY_DROPPED,
+	};
+
 	++*room->metrics.dropped[reason];
+	session_note(room, session, why[reason], message_id, 0);
 	return HF__PUSH_RESULT__DROPPED;
 }
 
@@ -104,13 +113,13 @@ static Hf__PushResult give_transient(struct room *room, struct frame *frame,
 	struct connection *connection = room_connection(room, session->connection);
 
 	if (connection->state != CONNECTION_ACTIVE)
-		return drop(room, DROP_NOT_READY);
+		return drop(room, session, frame->message_id, DROP_NOT_READY);
 	delivery_collapse(room, session, frame);
 	if (connection_send(room, connection, frame))
 		return HF__PUSH_RESULT__WRITTEN;
 	if (connection->state == CONNECTION_CUT)
 		return linger_park(room, session, false, frame);
-	return drop(room, DROP_QUEUE_FULL);
+	return drop(room, session, frame->message_id, DROP_QUEUE_FULL);
 }
 
 Hf__PushResult delivery_give(struct room *room, struct session *session, bool stored,
@@ -142,12 +151,21 @@ Hf__PushResult delivery_give(struct room *room, struct session *session, bool st
 						       : HF__PUSH_RESULT__GONE;
 }
 
-static const enum hf_why_outcome why_of_result[] = {
-	[HF__PUSH_RESULT__WRITTEN] = HF_WHY_WRITTEN,
-	[HF__PUSH_RESULT__DEFERRED] = HF_WHY_DEFERRED,
-	[HF__PUSH_RESULT__IN_FLIGHT] = HF_WHY_IN_FLIGHT,
-	[HF__PUSH_RESULT__DROPPED] = HF_WHY_DROPPED,
-};
+void delivery_note(struct room *room, const struct session *session, Hf__PushResult result,
+		   uint64_t message_id, enum hf_why_outcome written)
+{
+	enum hf_why_outcome outcome = written;
+
+	if (result >= HF__PUSH_RESULT__GONE)
+		return; /* gone: the session may be, too; dropped: noted with its reason */
+	if (result == HF__PUSH_RESULT__IN_FLIGHT)
+		outcome = HF_WHY_IN_FLIGHT;
+	else if (result == HF__PUSH_RESULT__DEFERRED)
+		outcome = room_connection(room, session->connection)->state == CONNECTION_CUT
+				  ? HF_WHY_PARKED
+				  : HF_WHY_DEFERRED;
+	session_note(room, session, outcome, message_id, 0);
+}
 
 Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct frame **frame,
 			     hf_handle handle, uint64_t epoch)
@@ -164,23 +182,16 @@ Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct
 	if (session == NULL || session->epoch != epoch)
 		return HF__PUSH_RESULT__GONE;
 	if (item->expires_ms != 0 && item->expires_ms <= wall_ms)
-		return drop(room, DROP_EXPIRED);
+		return drop(room, session, item->message_id, DROP_EXPIRED);
 	if (*frame == NULL)
 		*frame = delivery_frame(session->app, item->message_id, &item->frame,
 					item->delivery);
 	if (*frame == NULL)
-		return drop(room, DROP_MEMORY);
+		return drop(room, session, item->message_id, DROP_MEMORY);
 	(*frame)->expires_ms = item->expires_ms;
 
 	result = delivery_give(room, session, item->class_ != HF__CLASS__TRANSIENT, *frame);
-	if (result != HF__PUSH_RESULT__GONE) /* else the session may be gone */
-		session_note(room, session,
-			     result == HF__PUSH_RESULT__WRITTEN &&
-					     room_connection(room, session->connection)->state ==
-						     CONNECTION_CUT
-				     ? HF_WHY_PARKED
-				     : why_of_result[result],
-			     item->message_id, 0);
+	delivery_note(room, session, result, item->message_id, HF_WHY_WRITTEN);
 	if (result == HF__PUSH_RESULT__WRITTEN) {
 		accepted_ms = hf_id_wall_ms(item->message_id);
 		++*room->metrics.written_online;

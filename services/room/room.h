@@ -233,6 +233,9 @@ bool delivery_is_push(const ProtobufCBinaryData *frame, const Hf__Delivery *deli
 /* The one way of a message to a session, but for pages. GONE: the session is. */
 Hf__PushResult delivery_give(struct room *room, struct session *session, bool stored,
 			     struct frame *frame);
+/* For the story of the message: what `result` means, `written` for a message that was. */
+void delivery_note(struct room *room, const struct session *session, Hf__PushResult result,
+		   uint64_t message_id, enum hf_why_outcome written);
 Hf__PushResult delivery_push(struct room *room, const Hf__PushItem *item, struct frame **frame,
 			     hf_handle handle, uint64_t epoch);
 void delivery_on_ack(struct room *room, struct connection *connection, struct hf_bytes body);

@@ -181,3 +181,5 @@ def test_a_broadcast_is_a_story_too(cluster, app):
     lost = wait_until(lambda: [record["text"] for record in app.call(
         "GET", "registrations/reg-1/why", role="viewer").json["records"] if record["outcome"] == "lingering"])
     assert lost == ["connection lost: the session waits to be resumed"]
+    later = app.send("while it is away", "reg-1").json["message_id"]
+    wait_until(lambda: in_order(story(app, later), ("center", "found_online"), ("room", "parked")))
