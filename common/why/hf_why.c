@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#define NAME_SEED 0x7768790000000000ull /* not the hash that chooses slots */
+#define RECORDS_A_PAGE 64u                   /* at most */
+#define NAME_SEED      0x7768790000000000ull /* not the hash that chooses slots */
 
 int hf_why_init(struct hf_why *why, uint64_t records, uint64_t salt)
 {
@@ -14,7 +15,13 @@ int hf_why_init(struct hf_why *why, uint64_t records, uint64_t salt)
 		size *= 2;
 	*why = (struct hf_why){ .mask = size - 1, .salt = salt };
 	why->records = calloc(size, sizeof(why->records[0]));
-	return why->records != NULL ? 0 : -ENOMEM;
+	if (why->records == NULL)
+		return -ENOMEM;
+	/* The memory is there from the start: a record never waits for a page, and what a process
+	 * needs is seen at once. */
+	for (uint64_t i = 0; i < size; i += RECORDS_A_PAGE)
+		*(volatile uint64_t *)&why->records[i].at_us = 0;
+	return 0;
 }
 
 void hf_why_deinit(struct hf_why *why)

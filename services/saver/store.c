@@ -16,7 +16,7 @@ struct item {
 	uint64_t message_id, expires_ms;
 	uint32_t cap;
 	uint8_t class;
-	bool unregistered;      /* nobody ever attached as this registration: not stored */
+	bool unregistered; /* nobody ever attached as this registration: not stored */
 	bool counts_message;
 	bool paced;
 	enum saver_error error; /* why it is not stored, or not known to be */

@@ -79,8 +79,7 @@ static void on_stored(const Hf__StoreReply *reply, void *ctx)
 {
 	struct drive *drive = ctx;
 
-	drive_answered(drive,
-		       reply != NULL && reply->n_unregistered == 0 && reply->n_failures == 0,
+	drive_answered(drive, reply != NULL && reply->n_unregistered == 0 && reply->n_failures == 0,
 		       drive->options->items);
 }
 
