@@ -10,6 +10,7 @@
 #include "hf_event.h"
 #include "hf_hash.h"
 #include "hf_log.h"
+#include "notes.h"
 #include "receipts.h"
 
 static uint64_t hash_of(uint32_t app, const char *webhook, unsigned lane, unsigned part)
@@ -43,6 +44,7 @@ void receipts_forget(struct queue *queue)
 	hf_table_remove(&receipts->queues, &queue->node);
 	hook_unref(&receipts->hooks, queue->hook);
 	free(queue->body);
+	notes_end(queue->notes, receipts->state->service, NULL);
 	free(queue);
 }
 
@@ -206,10 +208,13 @@ void receipts_send(struct queue *queue, Hf__Event *const *events)
 	parcel->request.id = batch_id(queue);
 	parcel->request.attempt = queue->attempt + 1;
 	parcel->request.body = queue->body;
+	queue->notes = notes_new(state->service, events, queue->count);
 	if (targets_submit(receipts->targets, queue->hook->app, &webhook,
 			   (uint64_t)queue->part * HF_EVENT_LANES + queue->lane, parcel) < 0) {
 		free(queue->body);
 		queue->body = NULL;
+		notes_end(queue->notes, state->service, NULL);
+		queue->notes = NULL;
 		receipts_wait_a_little(queue);
 		return;
 	}
@@ -265,6 +270,8 @@ static void on_sent(struct parcel *parcel, const struct post_outcome *outcome, b
 
 	free(queue->body);
 	queue->body = NULL;
+	notes_end(queue->notes, state->service, outcome);
+	queue->notes = NULL;
 	queue->phase = QUEUE_IDLE;
 	receipts->sending--;
 	if (outcome == NULL) {

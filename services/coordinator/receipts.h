@@ -45,6 +45,7 @@ struct queue {
 	struct hf_timer timer;
 	struct parcel parcel;
 	char *body; /* while it is being sent */
+	struct notes *notes;
 	char reason[64];
 	uint64_t oldest_ms;
 	size_t count; /* the batch, fixed after the first try; 0: none is read */

@@ -9,6 +9,7 @@
 #include "hf_event.h"
 #include "hf_hash.h"
 #include "hf_log.h"
+#include "notes.h"
 
 #define BACKOFF_BASE_MS 1000ull
 #define BACKOFF_MAX_MS  30000ull
@@ -140,16 +141,31 @@ static bool put_off(struct queue *queue)
 	return false;
 }
 
-static char *make_body(struct queue *queue, size_t *ret_len)
+static void gather(const struct queue *queue, Hf__Event *ret[HF_WEBHOOK_BATCH_MAX])
 {
-	Hf__Event *events[HF_WEBHOOK_BATCH_MAX];
 	struct entry *entry = TAILQ_FIRST(&queue->entries);
 
 	for (size_t i = 0; i < queue->batch; i++, entry = TAILQ_NEXT(entry, link))
-		events[i] = &entry->event->event;
+		ret[i] = &entry->event->event;
+}
+
+static char *make_body(struct queue *queue, size_t *ret_len)
+{
+	Hf__Event *events[HF_WEBHOOK_BATCH_MAX];
+
+	gather(queue, events);
 	return body_of_events(queue->hook->app,
 			      hf_loop_wall_ms(queue->status->state->service->loop), events,
 			      queue->batch, ret_len);
+}
+
+static void note(const struct queue *queue, const struct post_outcome *outcome)
+{
+	struct hf_service *service = queue->status->state->service;
+	Hf__Event *events[HF_WEBHOOK_BATCH_MAX];
+
+	gather(queue, events);
+	notes_end(notes_new(service, events, queue->batch), service, outcome);
 }
 
 static void queue_run(struct queue *queue)
@@ -228,6 +244,7 @@ static void on_sent(struct parcel *parcel, const struct post_outcome *outcome, b
 		return;
 	}
 	events_count_request(state, &status->metrics, "status", parcel, queue->hook->id, outcome);
+	note(queue, outcome);
 	verdict = verdict_of(outcome);
 	now_ms = hf_loop_now_ms(state->service->loop);
 	if (hook_note(queue->hook, &verdict, outcome->retry_after_s, now_ms))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+from harness.callback import Callback
 from harness.cluster import binary
 from harness.waiting import wait_until
 
@@ -183,3 +184,33 @@ def test_a_broadcast_is_a_story_too(cluster, app):
     assert lost == ["connection lost: the session waits to be resumed"]
     later = app.send("while it is away", "reg-1").json["message_id"]
     wait_until(lambda: in_order(story(app, later), ("center", "found_online"), ("room", "parked")))
+
+
+def test_a_receipt_is_the_end_of_the_story(new_cluster):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    server = Callback(lambda received: (200, {}, b""))
+    document = app.document()
+    document["webhooks"] = [{"id": "a", "url": server.url, "events": ["message.*", "connection.*"],
+                             "secrets": ["whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"],
+                             "allow_cidrs": ["127.0.0.0/8"]}]
+    cluster.write_app(app, document)
+    cluster.start()
+    phone = log_in(cluster, app)
+    answer = app.call("POST", "messages", {
+        "audience": {"registration_id": ["reg-1"]}, "message": {"data": 1, "label": "sale"},
+        "options": {"receipts": {"events": ["message.acked"], "params": {"trace": "abc"}}}})
+    assert answer.status == 202, answer
+    message = answer.json["message_id"]
+    phone.ack(phone.next_push())
+
+    def receipts():
+        return [event for received in server.received for event in received.json["events"]
+                if event["type"] == "message.acked"]
+    (event,) = wait_until(receipts, what="the business hears that its message was acked")
+    data = event["data"]
+    assert (data["message_id"], data["registration_id"], data["label"], data["params"]) == (
+        message, "reg-1", "sale", {"trace": "abc"})
+    wait_until(lambda: in_order(story(app, message), ("saver", "acked"), ("coordinator", "event_delivered")))
+    assert in_order(story_of(app, "reg-1"), ("room", "login"), ("coordinator", "event_delivered"))
+    server.stop()
