@@ -110,7 +110,7 @@ struct hf_service_type {
 	/* Ready, and yet something that an operator should see: a short remark for /readyz, or
 	 * NULL. May be NULL itself. */
 	const char *(*remark)(struct hf_service *service);
-	/* TERM came: bring nothing new in, move what is there. May be NULL. */
+	/* TERM came, or hf_service_drain(): bring nothing new in, move what is there. May be NULL. */
 	void (*drain)(struct hf_service *service);
 	bool (*drained)(
 		struct hf_service *service); /* asked every 20 ms; NULL: no calls unanswered */
@@ -132,6 +132,8 @@ void hf_service_announce(struct hf_service *service);
 /* hf_slot() with the cluster's salt. */
 uint16_t hf_service_slot(const struct hf_service *service, uint32_t app, const void *registration,
 			 size_t len);
+/* Drain and exit, as after a TERM. False: it does so already, or does not serve yet. */
+bool hf_service_drain(struct hf_service *service);
 /* End the process with status 3 after this turn, for what can't go on. */
 void hf_service_fatal(struct hf_service *service, const char *reason);
 

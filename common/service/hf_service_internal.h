@@ -38,6 +38,7 @@ struct hf_runtime {
 	const struct hf_command *command;
 	void *config; /* service.config, ours to change */
 	enum hf_phase phase;
+	bool terminated; /* a TERM came */
 	enum hf_exit status;
 	struct event *signals[HF_SERVICE_SIGNALS];
 	struct hf_http_server *admin;

@@ -89,14 +89,26 @@ static void begin_drain(struct hf_runtime *runtime)
 	hf_loop_arm(service->loop, &runtime->drain_timer, DRAIN_POLL_MS);
 }
 
+bool hf_service_drain(struct hf_service *service)
+{
+	struct hf_runtime *runtime = hf_runtime_of(service);
+
+	if (runtime->phase != HF_PHASE_SERVING)
+		return false;
+	begin_drain(runtime);
+	return true;
+}
+
 static void on_term(evutil_socket_t number, short what, void *arg)
 {
 	struct hf_runtime *runtime = arg;
+	bool again = runtime->terminated;
 
-	if (runtime->phase == HF_PHASE_SERVING) {
-		begin_drain(runtime);
+	runtime->terminated = true;
+	if (hf_service_drain(&runtime->service))
 		return;
-	}
+	if (!again && (runtime->phase == HF_PHASE_DRAINING || runtime->phase == HF_PHASE_FLUSHING))
+		return; /* it drains because somebody asked for that */
 	HF_WARN("leaving at once", "why=\"second TERM\"");
 	hf_loop_stop(runtime->service.loop);
 }

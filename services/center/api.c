@@ -99,6 +99,7 @@ const struct route api_routes[] = {
 	{ "POST", "/v1/apps/{app}/webhooks/{id}/deliveries/{sub}/retry", ACCESS_ADMIN, BODY_NONE,
 	  false, api_retry_delivery },
 	{ "GET", "/v1/cluster/nodes", ACCESS_OPS, BODY_NONE, false, api_list_nodes },
+	{ "POST", "/v1/cluster/nodes/{id}/drain", ACCESS_OPS, BODY_NONE, false, api_drain_node },
 	{ 0 },
 };
 

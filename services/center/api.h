@@ -109,5 +109,6 @@ void api_list_deliveries(struct call *call);
 void api_retry_delivery(struct call *call);
 /* nodes.c */
 void api_list_nodes(struct call *call);
+void api_drain_node(struct call *call);
 
 #endif

@@ -1,7 +1,8 @@
-/* services/center/nodes.c - GET /v1/cluster/nodes: every live process, as the keeper knows it. */
+/* services/center/nodes.c - GET /v1/cluster/nodes: every live process, as the keeper knows it; and
+ * POST .../drain of a room. */
 #include <stdlib.h>
 
-#include "api.h"
+#include "ask.h"
 #include "hf_clock.h"
 
 static json_t *word_node(const char *role, const struct hf_instance *instance)
@@ -45,4 +46,45 @@ void api_list_nodes(struct call *call)
 		     peer = peer->next)
 			json_array_append_new(list, word_node(services[i].role, &peer->instance));
 	api_respond_json(call->exchange, 200, json_pack("{s:o}", "nodes", list));
+}
+
+/* ---- POST /v1/cluster/nodes/{id}/drain ---- */
+
+struct draining {
+	struct ask ask; /* first */
+	char node[HF_NODE_ID_MAX + 1];
+};
+
+static void on_draining(const Hf__DrainReply *reply, void *ctx)
+{
+	struct draining *draining = ctx;
+
+	if (reply != NULL)
+		ask_answer(&draining->ask,
+			   json_pack("{s:s, s:s, s:b}", "node", draining->node, "state", "draining",
+				     "begun", (int)reply->begun));
+	else
+		ask_unavailable(&draining->ask, "NODE_UNAVAILABLE", "the room did not answer");
+	free(draining);
+}
+
+void api_drain_node(struct call *call)
+{
+	struct center *center = call->center;
+	struct hf_peer *room = hf_peers_by_id(center->rooms, call->arg);
+	Hf__DrainRequest request = HF__DRAIN_REQUEST__INIT;
+	struct draining *draining;
+	struct problem problem;
+
+	if (room == NULL) {
+		problem_set(&problem, 404, "NODE_UNKNOWN", NULL, NULL, "there is no such room");
+		api_fail(call, &problem);
+		return;
+	}
+	draining = ask_new(call, sizeof(*draining));
+	if (draining == NULL)
+		return;
+	memcpy(draining->node, room->instance.id, sizeof(draining->node));
+	hf__room__drain(hf_peers_call(center->rooms, room, (uint32_t)center->config->query_ms),
+			&request, on_draining, draining);
 }

@@ -179,6 +179,16 @@ static void on_why(Hf__Room_Service *rpc, const Hf__WhyRequest *request,
 	hf_why_answer(&room->service->why, request, closure, call);
 }
 
+static void on_drain(Hf__Room_Service *rpc, const Hf__DrainRequest *request,
+		     Hf__DrainReply_Closure closure, void *call)
+{
+	struct room *room = HF_CONTAINER_OF(rpc, struct room, rpc);
+	Hf__DrainReply reply = HF__DRAIN_REPLY__INIT;
+
+	reply.begun = hf_service_drain(room->service);
+	closure(&reply, call);
+}
+
 void rpc_init(struct room *room)
 {
 	room->rpc = (Hf__Room_Service){
@@ -188,6 +198,7 @@ void rpc_init(struct room *room)
 		.kick = on_kick,
 		.resync = on_resync,
 		.describe = on_describe,
+		.drain = on_drain,
 		.count_sessions = count_on_call,
 		.start_task = broadcast_on_start,
 		.read_task = broadcast_on_read,

@@ -225,6 +225,17 @@ def test_what_makes_no_sense_is_refused_by_name(cluster, app):
     assert phone.quiet(0.2)
 
 
+def test_a_room_is_drained_by_request_and_ends(two_rooms):
+    app = two_rooms.apps[7]
+    phone = app.registered("reg-1", room=0)
+    answer = two_rooms.operator("POST", "/v1/cluster/nodes/room-1/drain")
+    assert answer.json == {"node": "room-1", "state": "draining", "begun": True}
+    bye = phone.wait_closed()
+    assert bye.code == 4200 and bye.endpoints == [two_rooms.room_address(1)]
+    assert two_rooms.rooms[0].wait_exit() == 0
+    assert two_rooms.operator("POST", "/v1/cluster/nodes/saver-1/drain").reason == "NODE_UNKNOWN"
+
+
 # ---- who may ----
 
 ROLES = ("viewer", "sender", "admin", "operator")

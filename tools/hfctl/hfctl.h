@@ -79,6 +79,7 @@ void show_object(const struct ctl *ctl, const json_t *answer);
 /* One function a command; argv[0] is the first word after the command's name. */
 int command_status(struct ctl *ctl, int argc, char **argv);
 int command_node_list(struct ctl *ctl, int argc, char **argv);
+int command_node_drain(struct ctl *ctl, int argc, char **argv);
 int command_push_send(struct ctl *ctl, int argc, char **argv);
 int command_push_status(struct ctl *ctl, int argc, char **argv);
 int command_push_cancel(struct ctl *ctl, int argc, char **argv);

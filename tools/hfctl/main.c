@@ -23,6 +23,8 @@ static const struct command commands[] = {
 	  "Exit status 6 when no process of some role serves.\n",
 	  command_status },
 	{ "node list", "", "every process of the cluster", NULL, command_node_list },
+	{ "node drain", "ROOM --yes", "let a room send its clients to others, and end", NULL,
+	  command_node_drain },
 	{ "push send", "WHO --data JSON|@FILE [OPTION]...", "send a message",
 	  "WHO is one or more of these; all of them must match:\n"
 	  "  --to ID,..         registrations, 1000 at most\n"
@@ -241,7 +243,8 @@ static void show_help(void)
 	     "Commands:");
 	show_commands(NULL);
 	puts("\n"
-	     "status, node list, app list and what changes an app need the operator's key; push "
+	     "status, node commands, app list and what changes an app need the operator's key; "
+	     "push "
 	     "send\n"
 	     "a sender's; what changes clients, tags, queues or keys an admin's; the rest a "
 	     "viewer's.\n"

@@ -102,6 +102,27 @@ int command_status(struct ctl *ctl, int argc, char **argv)
 	return result;
 }
 
+int command_node_drain(struct ctl *ctl, int argc, char **argv)
+{
+	const struct ctl_option options[] = { { 0 } };
+	const char *words[2] = { NULL };
+	char id[256];
+	json_t *answer;
+	int result;
+
+	if (!ctl->yes)
+		return usage_error("node drain ends the room's process: say --yes");
+	if (!ctl_parse(argc, argv, options, words, 1))
+		return EXIT_USAGE;
+	if (words[0] == NULL || !ctl_escape(words[0], id, sizeof(id)))
+		return usage_error("node drain needs the id of a room");
+	result = ctl_request(ctl, "POST", NULL, &answer, "/v1/cluster/nodes/%s/drain", id);
+	if (result == EXIT_OK)
+		show_object(ctl, answer);
+	json_decref(answer);
+	return result;
+}
+
 int command_version(struct ctl *ctl, int argc, char **argv)
 {
 	printf(ctl->json ? "{\"version\": \"%s\"}\n" : "hfctl %s\n", HOLDFAST_VERSION);
