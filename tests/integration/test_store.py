@@ -147,6 +147,8 @@ def test_a_client_that_comes_back_many_times_before_its_first_ack_gets_everythin
     app.register("reg-1")
     for n in range(3):
         app.send({"n": n}, "reg-1")
+    # A push that is still on its way may come before what the login loads.
+    wait_until(lambda: cluster.center.metric("holdfast_center_messages_in_delivery") == 0)
     for _ in range(8):
         phone = cluster.phone()
         phone.login((app, "reg-1"))
