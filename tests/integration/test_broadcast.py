@@ -153,6 +153,23 @@ def test_everybody_has_it_once_though_a_center_and_a_room_die(new_cluster, crowd
     assert all(one.frames[message] == 1 for one in crowd.members if one.logins == 0) and lost
 
 
+def test_what_was_accepted_is_carried_out_though_its_center_dies_at_once(new_cluster, crowd_of):
+    cluster = new_cluster
+    app = cluster.add_app(7)
+    cluster.start(center=2)
+    crowd = crowd_of(app, 20)
+    crowd.open()
+    text = accepted(broadcast(app, pace={"rate_per_second": 5}))
+    killed = time.monotonic()
+    for process in cluster.processes["center"]:
+        process.kill()  # whoever has the lease
+    cluster.processes["center"][1].restart()
+    crowd.wait_for(number(text), timeout=60)
+    assert wait_state(app, text, "sent", center=1)["counters"]["targets"] == 20
+    assert_once(crowd, number(text))
+    assert time.monotonic() - killed < 30
+
+
 def test_a_pace_is_even_to_within_a_tenth_each_second(new_cluster, crowd_of):
     app = new_cluster.add_app(7)
     new_cluster.start(room=2)
