@@ -29,6 +29,7 @@ void saver_registry_changed(struct saver *saver, const struct saver_name *name,
 	if (record != NULL)
 		work.tags = old == NULL ? record->n_tags > 0 : !saver_record_same_tags(old, record);
 	saver_registry_behind_put(registry->behind, name, value, work);
+	saver_registry_tell(saver, name, old, record);
 }
 
 void saver_registry_note_known(struct saver *saver, const struct saver_name *name)

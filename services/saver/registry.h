@@ -40,6 +40,9 @@ void saver_registry_doubt(struct saver *saver);
 void saver_registry_changed(struct saver *saver, const struct saver_name *name,
 			    const Hf__RegistrationRecord *old, const Hf__RegistrationRecord *record,
 			    struct hf_bytes value);
+/* registry_tell.c: the events of it. */
+void saver_registry_tell(struct saver *saver, const struct saver_name *name,
+			 const Hf__RegistrationRecord *old, const Hf__RegistrationRecord *record);
 /* A registration has a record: note it, if we are told when it has no more. */
 void saver_registry_note_known(struct saver *saver, const struct saver_name *name);
 

@@ -374,8 +374,10 @@ enum saver_error saver_spool_add(struct saver *saver, const struct saver_name *n
 	batch = batch_new(spool, app, name->slot, NULL, wanted);
 	error = batch != NULL ? send_batch(batch, entries) : SAVER_INTERNAL;
 	free(entries);
-	if (error != SAVER_OK)
+	if (error != SAVER_OK) {
+		*spool->refused += wanted;
 		free(batch);
+	}
 	return error;
 }
 

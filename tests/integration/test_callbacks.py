@@ -532,3 +532,70 @@ def test_dead_letters_come_in_pages_and_stay_when_a_retry_fails(new_cluster, inb
     assert listed()["deliveries"] == [] and len(server.events()) == 5
     unknown = app.call("POST", f"webhooks/a/deliveries/{one['id']}/retry", role="admin")
     assert (unknown.status, unknown.reason) == (404, "DELIVERY_UNKNOWN")
+
+
+def test_registrations_are_told_as_they_come_change_and_go(new_cluster, inbox):
+    server = inbox()
+    app = started(new_cluster, webhook("a", server.url, "registration.*"))
+    phone = logged_in(new_cluster, app, "reg-1", user="ana")
+    created, = wait_until(lambda: server.events("registration.created"))
+    assert created["key"] == "reg-1" and created["data"]["user_id"] == "ana" and created["data"]["tags"] == []
+    answer = app.call("PATCH", "registrations/reg-1", {"tags": {"add": ["vip", "beta"]}}, role="admin")
+    assert answer.status == 200, answer
+    updated, = wait_until(lambda: server.events("registration.updated"))
+    assert sorted(updated["data"]["tags"]) == ["beta", "vip"]
+    phone.close()
+    logged_in(new_cluster, app, "reg-1", user="ana").close()  # seen again: nothing new
+    assert app.call("DELETE", "registrations/reg-1", role="admin").status == 200
+    wait_until(lambda: server.events("registration.deleted"))
+    assert [one["type"] for one in server.events()] == ["registration.created", "registration.updated",
+                                                        "registration.deleted"]
+    assert_forward(server.events())
+
+
+def test_a_message_is_told_as_written_and_acked_when_its_send_asks(new_cluster, inbox):
+    server = inbox()
+    app = started(new_cluster, webhook("a", server.url, "message.*"))
+    phone = logged_in(new_cluster, app, "reg-1")
+    quiet = app.send("quiet", "reg-1")
+    told = app.call("POST", "messages", {
+        "audience": {"registration_id": ["reg-1"]}, "message": {"data": "told", "label": "ship"},
+        "options": {"receipts": {"events": ["message.written", "message.acked"], "params": {"trace": "abc"}}}})
+    assert (quiet.status, told.status) == (202, 202), told
+    phone.ack(*phone.pushes(2))
+    wait_until(lambda: len(server.events()) == 2)
+    written, acked = server.events()
+    assert (written["type"], acked["type"]) == ("message.written", "message.acked")
+    for one in (written, acked):
+        assert one["key"] == "reg-1" and one["data"] == {
+            "message_id": told.json["message_id"], "registration_id": "reg-1", "label": "ship",
+            "params": {"trace": "abc"}}
+
+
+def test_an_independent_library_accepts_the_signature(new_cluster, inbox):
+    standardwebhooks = pytest.importorskip("standardwebhooks")
+    server = inbox()
+    only_store(new_cluster, webhook("a", server.url, "*"))
+    spool(new_cluster, event("r"))
+    received = wait_until(lambda: server.received)[0]
+    library = standardwebhooks.Webhook(SECRET)
+    assert library.verify(received.body, dict(received.headers.items()))["events"][0]["key"] == "r"
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        library.verify(received.body.replace(b"message.acked", b"message.asked"), dict(received.headers.items()))
+
+
+def test_a_flash_cut_is_neither_an_end_nor_a_beginning(new_cluster, inbox):
+    server = inbox()
+    app = started(new_cluster, webhook("a", server.url, "connection.*", "user.*"), linger="3s")
+    session = wire.session(app.id, "reg-1", app.token("reg-1"), user_id="ana")
+    phone = new_cluster.phone(device="device-1")
+    ticket = phone.login(session).ticket
+    wait_until(lambda: len(server.events()) == 2)
+    phone.cut()
+    back = new_cluster.phone(device="device-1")
+    assert back.login(session, ticket=ticket).resumed
+    back.cut()
+    closed, = wait_until(lambda: server.events("connection.closed"))
+    wait_until(lambda: server.events("user.offline"))
+    opened, = server.events("connection.opened")
+    assert closed["epoch"] == opened["epoch"] and len(server.events()) == 4
