@@ -10,6 +10,7 @@ import pytest
 from harness import wire
 from harness.callback import Callback, signature_is_valid
 from harness.rpc import call, call_all
+from harness.stores import Redis
 from harness.waiting import wait_until
 
 OPENED, CLOSED, ONLINE, OFFLINE = 1, 2, 3, 4
@@ -599,3 +600,28 @@ def test_a_flash_cut_is_neither_an_end_nor_a_beginning(new_cluster, inbox):
     wait_until(lambda: server.events("user.offline"))
     opened, = server.events("connection.opened")
     assert closed["epoch"] == opened["epoch"] and len(server.events()) == 4
+
+
+def test_events_on_two_redis_nodes_are_all_told(new_cluster, inbox, tmp_path):
+    other = Redis(str(tmp_path / "redis-2"))
+    other.start()
+    try:
+        server = inbox()
+        prepare(new_cluster, webhook("a", server.url, "*"))
+        nodes = f"unix:{new_cluster.redis.socket},unix:{other.socket}"
+        new_cluster.start(room=0, center=0, dispatcher=0,
+                          settings={"coordinator": FAST, "saver": {"redis.nodes": nodes}})
+        spool(new_cluster, *[event(f"r{n % 200}", id=n + 1) for n in range(1000)])
+        wait_until(lambda: len(set(server.ids())) == 1000)
+        assert_forward(server.events())
+        wait_until(lambda: spooled(new_cluster) == 0)
+        assert other.call("HGET", "hf:ea:7", "n") == ["0"] and len(server.events()) == 1000
+        # One of them is away: the events of the other come all the same.
+        other.kill()
+        answer = call(new_cluster.saver, "SpoolAppend",
+                      {"events": [event(f"r{n}", id=2000 + n) for n in range(200)]})
+        assert 0 < len(answer["failed"]) < 200 and answer["reason"] == "STORE_UNAVAILABLE"
+        wait_until(lambda: len(set(server.ids())) == 1200 - len(answer["failed"]))
+    finally:
+        new_cluster.stop()
+        other.stop()
