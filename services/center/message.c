@@ -314,6 +314,33 @@ void message_release(struct message *message)
 	free_if_over(message);
 }
 
+static void stop_pushing(struct message *message)
+{
+	hf_wheel_disarm(&message->pace_timer);
+	message->holds++; /* the last of them may end it */
+	while (message->paced_next < message->target_count) {
+		struct target *target = &message->targets[message->paced_next++];
+
+		if (target->outcome == TARGET_STORED)
+			message_target_done(target, TARGET_UNROUTED);
+	}
+	message->holds--;
+	free_if_over(message);
+}
+
+void message_stop(struct center *center, uint32_t app, uint64_t id)
+{
+	struct message *message;
+
+	TAILQ_FOREACH (message, &center->messages, link) {
+		if (message->id != id || message->app != app)
+			continue;
+		if (message->phase == MESSAGE_ROUTING && message_is_paced(message))
+			stop_pushing(message);
+		return;
+	}
+}
+
 void message_free_all(struct center *center)
 {
 	while (!TAILQ_EMPTY(&center->messages))

@@ -95,6 +95,8 @@ HF_MUST_CHECK int message_build_frame(uint64_t id, uint32_t app, const struct re
 void message_start(struct message *message, message_cb on_event, void *ctx);
 /* No more events; the message goes on by itself. One that was never started is gone. */
 void message_release(struct message *message);
+/* It was taken back: what is paced and has not been pushed is not pushed. Of this center only. */
+void message_stop(struct center *center, uint32_t app, uint64_t id);
 /* At the end of the process, when no call can come back any more. */
 void message_free_all(struct center *center);
 

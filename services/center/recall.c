@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "jobs.h"
+#include "message.h"
 #include "request.h"
 #include "tasks.h"
 
@@ -53,6 +54,8 @@ static void on_recalled(const Hf__LogAppendReply *reply, void *ctx)
 {
 	struct recall *recall = ctx;
 
+	if (reply != NULL)
+		message_stop(recall->center, recall->app, recall->id);
 	end(recall, reply != NULL ? RECALL_CANCELLED : RECALL_UNAVAILABLE);
 }
 

@@ -38,6 +38,9 @@ static void make_message(struct run *run)
 		run_finish(run, HF__JOB_STATE__JOB_FAILED, "APP_DISABLED");
 		return;
 	}
+	/* The job's pace is the request's, until somebody changes it. */
+	run->request.rate_per_second = run->rate_per_second;
+	run->request.spread_ms = run->spread_ms;
 	err = message_new(run->center, app, &run->request, run->id, &run->message);
 	if (err == -EMSGSIZE)
 		run_finish(run, HF__JOB_STATE__JOB_FAILED, "PAYLOAD_TOO_LARGE");

@@ -402,3 +402,34 @@ def test_the_business_is_told_when_it_is_over(new_cluster, crowd_of):
     data = json.loads(rpc.text(events[0]["data"]))
     assert data["message_id"] == told and data["state"] == "sent" and data["params"] == {"trace": 7}
     assert data["counters"] == {"targets": 5, "written": 5, "deferred": 0, "dropped": 0}
+
+
+def test_the_pace_of_a_scheduled_send_can_be_changed(new_cluster, crowd_of):
+    app = new_cluster.add_app(7)
+    new_cluster.start()
+    crowd = crowd_of(app, 120)
+    crowd.open()
+    text = accepted(app.call("POST", "messages", {
+        "audience": {"registration_id": [one.registration for one in crowd.members]},
+        "message": {"data": 1}, "options": {"send_at": time.time() + 4}}))
+    assert app.call("PATCH", f"messages/{text}", {"pace": {"rate_per_second": 40}}).status == 200
+    crowd.wait_for(number(text), timeout=30)
+    times = crowd.times(number(text))
+    assert 2.2 < times[-1] - times[0] < 5
+
+
+def test_a_paced_list_that_is_taken_back_is_pushed_no_more(new_cluster, crowd_of):
+    app = new_cluster.add_app(7)
+    new_cluster.start()
+    crowd = crowd_of(app, 200)
+    crowd.open()
+    text = accepted(app.call("POST", "messages", {
+        "audience": {"registration_id": [one.registration for one in crowd.members]},
+        "message": {"data": 1}, "options": {"pace": {"rate_per_second": 40}}}))
+    wait_until(lambda: crowd.having(number(text)) >= 40, 20, "it is on its way")
+    answer = app.call("DELETE", f"messages/{text}")
+    assert answer.status == 202 and answer.json["state"] == "cancelled", answer
+    answered = time.monotonic()
+    wait_until(lambda: time.monotonic() > answered + 2, 5)
+    assert max(crowd.times(number(text))) < answered + 0.5
+    assert crowd.having(number(text)) < 100
