@@ -372,10 +372,27 @@ static void list_soon(struct receipts *receipts)
 		hf_loop_arm(receipts->state->service->loop, &receipts->list_timer, 0);
 }
 
+/* What waits in lanes that are another's now is forgotten: when a lane comes back to us, its queues
+ * begin anew rather than at the end of a long wait. */
+static void let_go(struct receipts *receipts)
+{
+	struct hf_table_node *node;
+	size_t pos = 0;
+
+	while ((node = hf_table_walk(&receipts->queues, &pos)) != NULL) {
+		for (; node != NULL; node = node->next) {
+			struct queue *queue = HF_CONTAINER_OF(node, struct queue, node);
+
+			if (queue->phase == QUEUE_WAITING && !owns(receipts, queue->lane))
+				wait_ms(queue, 0);
+		}
+	}
+}
+
 void receipts_lanes_changed(struct coordinator_state *state)
 {
 	struct receipts *receipts = state->receipts;
-	bool gained = false;
+	bool gained = false, lost = false;
 
 	if (receipts == NULL)
 		return;
@@ -385,11 +402,14 @@ void receipts_lanes_changed(struct coordinator_state *state)
 			owner != NULL && owner->instance.number == state->service->instance.number;
 
 		gained |= ours && !owns(receipts, lane);
+		lost |= !ours && owns(receipts, lane);
 		receipts->lanes[lane / 8] &= (uint8_t) ~(1u << lane % 8);
 		receipts->lanes[lane / 8] |= (uint8_t)((unsigned)ours << lane % 8);
 	}
 	if (gained)
 		list_soon(receipts);
+	if (lost)
+		let_go(receipts);
 }
 
 void receipts_apps_changed(struct coordinator_state *state)

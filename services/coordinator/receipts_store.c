@@ -97,6 +97,9 @@ static size_t take_batch(struct queue *queue, const Hf__SpoolReadReply *reply)
 {
 	size_t fit = 0;
 
+	if (reply->n_events > 0 && queue->attempt > 0 &&
+	    reply->events[0]->sequence != queue->sequences[0])
+		queue->attempt = queue->wakes = 0; /* somebody else was done with that batch */
 	queue->count = HF_MIN(reply->n_events, (size_t)RECEIPT_BATCH_MAX);
 	queue->more = reply->more;
 	queue->oldest_ms = UINT64_MAX;

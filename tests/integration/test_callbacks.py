@@ -350,6 +350,21 @@ def test_lanes_move_to_the_coordinators_that_live(new_cluster, inbox):
     wait_until(lambda: len(set(server.ids())) == 1000, 30)
 
 
+def test_a_lane_that_comes_back_does_not_wait_for_what_another_has_done(new_cluster, inbox):
+    up = threading.Event()
+    server = inbox(lambda received: (200, {}, b"") if up.is_set() else (500, {}, b""))
+    only_store(new_cluster, webhook("a", server.url, "*"), coordinator={"callbacks.retries": "1h"})
+    spool(new_cluster, *[event(f"r{n}", id=n + 1) for n in range(200)])
+    wait_until(lambda: len(server.received) >= 60)  # all lanes wait for an hour now
+    up.set()
+    second = new_cluster.add("coordinator", **{key.replace(".", "__"): value for key, value in FAST.items()})
+    second.wait_ready()
+    wait_until(lambda: len(server.events()) > 40)  # its lanes are told by the second one
+    second.kill()
+    spool(new_cluster, *[event(f"r{n}", id=1000 + n) for n in range(200)])
+    wait_until(lambda: len([one for one in server.ids() if one >= "evt_00000000000Z8"]) > 40)
+
+
 def flap(number, sessions=3):
     """Reports of a registration that comes and goes, each session with its two events."""
     found = []
