@@ -77,6 +77,11 @@ enum hf_why_outcome {
 	/* room, again */
 	HF_WHY_DROPPED_EXPIRED,
 	HF_WHY_DROPPED_EARLY,
+	/* center, again: what was asked of it by the business */
+	HF_WHY_TAKEN_BACK,
+	HF_WHY_JOB_PAUSED,
+	HF_WHY_JOB_RESUMED,
+	HF_WHY_JOB_PACED,
 	HF_WHY_OUTCOMES
 };
 

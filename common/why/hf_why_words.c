@@ -65,6 +65,10 @@ static const struct hf_why_words words[HF_WHY_OUTCOMES] = {
 	WORDS(DROPPED_EXPIRED, ROOM, NONE, "dropped_expired", "expired before it could be written"),
 	WORDS(DROPPED_EARLY, ROOM, NONE, "dropped_early",
 	      "dropped: transient, and the login was not over yet"),
+	WORDS(TAKEN_BACK, CENTER, NONE, "taken_back", "taken back: who has it keeps it"),
+	WORDS(JOB_PAUSED, CENTER, NONE, "job_paused", "paused"),
+	WORDS(JOB_RESUMED, CENTER, NONE, "job_resumed", "goes on after a pause"),
+	WORDS(JOB_PACED, CENTER, NONE, "job_paced", "its pace was changed"),
 };
 
 const struct hf_why_words *hf_why_words(uint32_t outcome)

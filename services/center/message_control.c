@@ -105,7 +105,8 @@ void api_cancel_message(struct call *call)
 /* ---- a job that is changed ---- */
 
 /* The job, or NULL after the answer that there is none to be changed. */
-static const Hf__Job *changed_job(struct control *control, const Hf__ChangeJobReply *reply)
+static const Hf__Job *changed_job(struct control *control, const Hf__ChangeJobReply *reply,
+				  enum hf_why_outcome outcome)
 {
 	if (reply == NULL || !ask_goes_on(&control->ask)) {
 		fail(control, 503, "STORE_UNAVAILABLE",
@@ -121,6 +122,8 @@ static const Hf__Job *changed_job(struct control *control, const Hf__ChangeJobRe
 		fail(control, 409, "ALREADY_FINISHED", "it is over, and can't be changed");
 		return NULL;
 	}
+	hf_why_note(&control->ask.center->service->why, outcome, control->ask.app, control->id, 0,
+		    0);
 	runner_job_changed(control->ask.center, reply->job);
 	return reply->job;
 }
@@ -184,7 +187,7 @@ static void hold(struct control *control, const Hf__Job *job)
 static void on_paused(const Hf__ChangeJobReply *reply, void *ctx)
 {
 	struct control *control = ctx;
-	const Hf__Job *job = changed_job(control, reply);
+	const Hf__Job *job = changed_job(control, reply, HF_WHY_JOB_PAUSED);
 
 	if (job == NULL)
 		return;
@@ -212,7 +215,7 @@ void api_pause_message(struct call *call)
 static void on_resumed(const Hf__ChangeJobReply *reply, void *ctx)
 {
 	struct control *control = ctx;
-	const Hf__Job *job = changed_job(control, reply);
+	const Hf__Job *job = changed_job(control, reply, HF_WHY_JOB_RESUMED);
 
 	if (job == NULL)
 		return;
@@ -235,7 +238,7 @@ void api_resume_message(struct call *call)
 static void on_pace_changed(const Hf__ChangeJobReply *reply, void *ctx)
 {
 	struct control *control = ctx;
-	const Hf__Job *job = changed_job(control, reply);
+	const Hf__Job *job = changed_job(control, reply, HF_WHY_JOB_PACED);
 
 	if (job != NULL)
 		end(control, 200, job_word(job, -1));

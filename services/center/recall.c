@@ -27,6 +27,9 @@ struct recall {
 static void end(struct recall *recall, enum recall_outcome outcome)
 {
 	recall->result.outcome = outcome;
+	if (outcome == RECALL_CANCELLED || outcome == RECALL_CANCELLING)
+		hf_why_note(&recall->center->service->why, HF_WHY_TAKEN_BACK, recall->app,
+			    recall->id, 0, 0);
 	recall->done(&recall->result, recall->ctx);
 	free(recall);
 }

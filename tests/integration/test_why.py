@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 from harness.callback import Callback
 from harness.cluster import binary
@@ -214,3 +215,23 @@ def test_a_receipt_is_the_end_of_the_story(new_cluster):
     wait_until(lambda: in_order(story(app, message), ("saver", "acked"), ("coordinator", "event_delivered")))
     assert in_order(story_of(app, "reg-1"), ("room", "login"), ("coordinator", "event_delivered"))
     server.stop()
+
+
+def test_what_the_business_asked_of_a_message_is_told(cluster, app):
+    app.register("reg-1")
+    in_an_hour = int(time.time()) + 3600
+    answer = app.call("POST", "messages", {"audience": "all", "message": {"data": 1},
+                                           "options": {"send_at": in_an_hour}})
+    assert answer.status == 202, answer
+    message = answer.json["message_id"]
+    for method, path, body in (("POST", "/pause", None), ("POST", "/resume", None),
+                               ("PATCH", "", {"pace": {"rate_per_second": 5}}), ("DELETE", "", None)):
+        answer = app.call(method, f"messages/{message}{path}", body)
+        assert answer.status in (200, 202), answer
+    assert [step for step in story(app, message) if step != ("center", "job_accepted")] == [
+        ("center", "job_paused"), ("center", "job_resumed"), ("center", "job_paced"), ("center", "taken_back")]
+    assert app.call("POST", f"messages/{message}/pause").status == 409
+    assert story(app, message)[-1] == ("center", "taken_back")
+    message = app.send("owed", "reg-1").json["message_id"]
+    assert app.call("DELETE", f"messages/{message}").status == 202
+    assert ("center", "taken_back") in story(app, message)
