@@ -355,7 +355,7 @@ def test_a_lane_that_comes_back_does_not_wait_for_what_another_has_done(new_clus
     server = inbox(lambda received: (200, {}, b"") if up.is_set() else (500, {}, b""))
     only_store(new_cluster, webhook("a", server.url, "*"), coordinator={"callbacks.retries": "1h"})
     spool(new_cluster, *[event(f"r{n}", id=n + 1) for n in range(200)])
-    wait_until(lambda: len(server.received) >= 60)  # all lanes wait for an hour now
+    wait_until(lambda: len(server.received) >= 50)  # nearly all lanes wait for an hour now
     up.set()
     second = new_cluster.add("coordinator", **{key.replace(".", "__"): value for key, value in FAST.items()})
     second.wait_ready()
