@@ -288,6 +288,18 @@ bool api_on_head(struct hf_http_exchange *exchange, void *ctx)
 	return true;
 }
 
+/* A body where none is read: what its fields ask for would be ignored. "{}" asks for nothing. */
+static int check_no_body(const struct call *call, struct problem *ret_problem)
+{
+	struct hf_bytes body = hf_http_exchange_body(call->exchange);
+
+	if (call->route->body != BODY_NONE || body.len == 0 ||
+	    hf_bytes_equal(body, HF_BYTES_LITERAL("{}")))
+		return 0;
+	return problem_set(ret_problem, 400, "UNKNOWN_FIELD", NULL, NULL,
+			   "this path takes no body, or {}");
+}
+
 void api_on_request(struct hf_http_exchange *exchange, void *ctx)
 {
 	struct call call = { .center = ctx,
@@ -298,7 +310,8 @@ void api_on_request(struct hf_http_exchange *exchange, void *ctx)
 	hf_http_exchange_set_user(exchange, NULL);
 	/* The key was checked with the head; the app may be another by now. */
 	if (!match(call.route->path, hf_http_exchange_request(exchange)->path, &call) ||
-	    find_app(&call, &problem) < 0 || check_app(&call, &problem) < 0) {
+	    find_app(&call, &problem) < 0 || check_app(&call, &problem) < 0 ||
+	    check_no_body(&call, &problem) < 0) {
 		api_fail(&call, &problem);
 		return;
 	}

@@ -81,6 +81,26 @@ static int to_binary(const struct hf_bytes *ids, size_t count, struct hf_arena *
 	return 0;
 }
 
+/* A list that was computed and came out empty must not widen the audience to everybody else. */
+static int refuse_empty(const json_t *object, const char *const *names, const char *path,
+			struct problem *ret_problem)
+{
+	char field[64];
+
+	for (; *names != NULL; names++) {
+		const json_t *list = json_object_get(object, *names);
+
+		if (!json_is_array(list) || json_array_size(list) > 0)
+			continue;
+		snprintf(field, sizeof(field), "%s%s", path, *names);
+		return problem_set(ret_problem, 400, "EMPTY_AUDIENCE", field, NULL,
+				   "%s is an empty list, which nobody is in; leave it out if it "
+				   "does not matter",
+				   field);
+	}
+	return 0;
+}
+
 static int parse_kind(const json_t *list, const char *field, size_t count_max, size_t len_max,
 		      struct hf_arena *arena, ProtobufCBinaryData **ret, size_t *ret_count,
 		      struct problem *ret_problem)
@@ -189,8 +209,11 @@ static int parse_object(const json_t *audience, struct hf_arena *arena, struct r
 	static const char *const known[] = { "registration_id", "user_id",         "tag",
 					     "tag_and",         "tag_not",         "sdk_version",
 					     "percentage",      "percentage_seed", NULL };
+	static const char *const lists[] = { "registration_id", "user_id", "tag", "tag_and", NULL };
 	int err = fields_known(audience, "audience.", known, ret_problem);
 
+	if (err == 0)
+		err = refuse_empty(audience, lists, "audience.", ret_problem);
 	if (err == 0)
 		err = request_parse_ids(json_object_get(audience, "registration_id"),
 					"audience.registration_id", REQUEST_TARGETS_MAX,
@@ -213,6 +236,7 @@ static int parse_object(const json_t *audience, struct hf_arena *arena, struct r
 int request_parse_audience(const json_t *root, struct hf_arena *arena, struct request *ret,
 			   struct problem *ret_problem)
 {
+	static const char *const lists[] = { "platform", NULL };
 	const json_t *audience = json_object_get(root, "audience");
 	Hf__Audience *filter = hf_arena_alloc(arena, sizeof(*filter));
 	bool all = json_is_string(audience) && strcmp(json_string_value(audience), "all") == 0;
@@ -231,6 +255,8 @@ int request_parse_audience(const json_t *root, struct hf_arena *arena, struct re
 	if (!all)
 		err = parse_object(audience, arena, ret, filter, ret_problem);
 	if (err == 0)
+		err = refuse_empty(root, lists, "", ret_problem);
+	if (err == 0)
 		err = parse_kind(json_object_get(root, "platform"), "platform",
 				 HF_AUDIENCE_PLATFORMS_MAX, HF_PLATFORM_MAX, arena,
 				 &filter->platform, &filter->n_platform, ret_problem);
@@ -238,7 +264,8 @@ int request_parse_audience(const json_t *root, struct hf_arena *arena, struct re
 		return err;
 	if (!hf_audience_is_all(filter))
 		ret->audience = filter;
-	if (!all && ret->audience == NULL && ret->target_count == 0 && ret->user_count == 0)
+	if (!all && ret->audience == NULL && filter->percentage == 0 && ret->target_count == 0 &&
+	    ret->user_count == 0)
 		return problem_set(ret_problem, 400, "EMPTY_AUDIENCE", "audience", NULL,
 				   "audience names nobody; everybody is \"all\"");
 	if (ret->target_count > 0 || ret->user_count > 0)

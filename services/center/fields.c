@@ -131,12 +131,38 @@ int fields_duration(const json_t *value, const char *field, uint64_t max_ms,
 	return 0;
 }
 
+/* d: a digit; anything else: itself. */
+static bool has_shape(const char *text, const char *shape, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (shape[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != shape[i])
+			return false;
+	return true;
+}
+
+const char *fields_parse_date(const char *text, const char *form, int64_t *ret_seconds)
+{
+	struct tm tm = { .tm_mday = 1 }, day;
+	const char *end;
+
+	if (!has_shape(text, "dddd-dd-ddTdd:dd:dd", strchr(form, 'T') != NULL ? 19 : 10))
+		return NULL;
+	end = strptime(text, form, &tm);
+	if (end == NULL)
+		return NULL;
+	day = (struct tm){ .tm_year = tm.tm_year, .tm_mon = tm.tm_mon, .tm_mday = tm.tm_mday };
+	timegm(&day);
+	if (day.tm_mday != tm.tm_mday)
+		return NULL; /* 31 February is not 3 March */
+	*ret_seconds = timegm(&tm);
+	return end;
+}
+
 /* What may follow the seconds: a fraction, then Z or an offset. Milliseconds to add; false: no. */
 static bool parse_zone(const char *text, int64_t *ret_ms)
 {
 	int64_t ms = 0, unit = 100;
 	unsigned hours, minutes;
-	int end = 0;
 
 	if (*text == '.') {
 		if (*++text < '0' || *text > '9')
@@ -147,9 +173,8 @@ static bool parse_zone(const char *text, int64_t *ret_ms)
 	*ret_ms = ms;
 	if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0)
 		return true;
-	if ((*text != '+' && *text != '-') || strlen(text) != 6 ||
-	    sscanf(text + 1, "%2u:%2u%n", &hours, &minutes, &end) != 2 || end != 5 || hours > 23 ||
-	    minutes > 59)
+	if ((*text != '+' && *text != '-') || !has_shape(text + 1, "dd:dd", 5) || text[6] != '\0' ||
+	    sscanf(text + 1, "%2u:%2u", &hours, &minutes) != 2 || hours > 23 || minutes > 59)
 		return false;
 	ms = (int64_t)(hours * 60 + minutes) * 60000;
 	*ret_ms += *text == '+' ? -ms : ms;
@@ -161,9 +186,8 @@ int fields_time(const json_t *value, const char *field, uint64_t *ret_ms,
 {
 	static const char wanted[] = "Unix seconds, or like 2026-01-31T12:00:00Z";
 	double seconds = json_number_value(value);
-	struct tm tm = { 0 };
-	const char *end;
-	int64_t rest_ms;
+	const char *end = NULL;
+	int64_t rest_ms, at;
 
 	if (is_absent(value))
 		return 0;
@@ -173,13 +197,11 @@ int fields_time(const json_t *value, const char *field, uint64_t *ret_ms,
 		*ret_ms = (uint64_t)(seconds * 1000);
 		return 0;
 	}
-	end = json_is_string(value) && strlen(json_string_value(value)) <= 40
-		      ? strptime(json_string_value(value), "%Y-%m-%dT%H:%M:%S", &tm)
-		      : NULL;
-	if (end == NULL || !parse_zone(end, &rest_ms) || tm.tm_year < 70 || tm.tm_year > 8099 ||
-	    timegm(&tm) * 1000 + rest_ms < 0)
+	if (json_is_string(value) && strlen(json_string_value(value)) <= 40)
+		end = fields_parse_date(json_string_value(value), "%Y-%m-%dT%H:%M:%S", &at);
+	if (end == NULL || !parse_zone(end, &rest_ms) || at < 0 || at * 1000 + rest_ms < 0)
 		return wrong(value, field, "BAD_VALUE", wanted, ret_problem);
-	*ret_ms = (uint64_t)(timegm(&tm) * 1000 + rest_ms);
+	*ret_ms = (uint64_t)(at * 1000 + rest_ms);
 	return 0;
 }
 

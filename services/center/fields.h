@@ -25,6 +25,10 @@ HF_MUST_CHECK int fields_uint(const json_t *value, const char *field, uint64_t m
 HF_MUST_CHECK int fields_duration(const json_t *value, const char *field, uint64_t max_ms,
 				  const char *range_reason, uint64_t *ret_ms,
 				  struct problem *ret_problem);
+/* The time at the start of `text`, which has the form that strptime() wants and begins with a date;
+ * what follows it, or NULL. Unlike strptime() it wants all digits, and a day that exists. */
+HF_MUST_CHECK const char *fields_parse_date(const char *text, const char *form,
+					    int64_t *ret_seconds);
 /* RFC 3339 ("2026-01-31T12:00:00Z", with a fraction or an offset if need be) or Unix seconds, from
  * 1970 to 9999, as milliseconds. */
 HF_MUST_CHECK int fields_time(const json_t *value, const char *field, uint64_t *ret_ms,

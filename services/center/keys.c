@@ -64,9 +64,9 @@ void api_list_keys(struct call *call)
 /* Unix seconds, or RFC 3339 in UTC ("2026-01-31T12:00:00Z"). */
 static int parse_expiry(const json_t *value, uint64_t *ret_ms, struct problem *ret_problem)
 {
-	struct tm tm = { 0 };
 	uint64_t seconds = 0;
 	const char *end;
+	int64_t at;
 	int err;
 
 	if (!json_is_string(value)) {
@@ -75,12 +75,12 @@ static int parse_expiry(const json_t *value, uint64_t *ret_ms, struct problem *r
 		*ret_ms = seconds * 1000;
 		return err;
 	}
-	end = strptime(json_string_value(value), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	if (end == NULL || *end != '\0' || timegm(&tm) <= 0)
+	end = fields_parse_date(json_string_value(value), "%Y-%m-%dT%H:%M:%SZ", &at);
+	if (end == NULL || *end != '\0' || at <= 0)
 		return problem_set(ret_problem, 400, "BAD_VALUE", "expires_at",
 				   json_string_value(value),
 				   "expires_at must be Unix seconds or like 2026-01-31T12:00:00Z");
-	*ret_ms = (uint64_t)timegm(&tm) * 1000;
+	*ret_ms = (uint64_t)at * 1000;
 	return 0;
 }
 

@@ -69,6 +69,7 @@ static void end_in_state(struct control *control, unsigned status, const char *s
 static void on_recalled(const struct recall_result *result, void *ctx)
 {
 	struct control *control = ctx;
+	struct problem problem;
 	char id[HF_ID_TEXT_SIZE];
 
 	switch (result->outcome) {
@@ -80,8 +81,9 @@ static void on_recalled(const struct recall_result *result, void *ctx)
 		fail(control, 404, "MESSAGE_UNKNOWN", "no such message, or it is long over");
 		return;
 	case RECALL_UNAVAILABLE:
-		fail(control, 503, "STORE_UNAVAILABLE",
-		     "the store did not answer; asking again is safe");
+		recall_problem(result, "the store did not answer; asking again is safe", &problem);
+		ask_fail(&control->ask, &problem);
+		free(control);
 		return;
 	case RECALL_CANCELLED:
 	case RECALL_CANCELLING:

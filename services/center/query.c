@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "fields.h"
 #include "hf_http_parser.h"
 #include "hf_text.h"
 
@@ -150,11 +151,11 @@ static uint64_t parse_date(const char *text)
 	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d" };
 
 	for (size_t i = 0; i < HF_ARRAY_LEN(forms); i++) {
-		struct tm tm = { .tm_mday = 1 };
-		const char *end = strptime(text, forms[i], &tm);
+		int64_t at;
+		const char *end = fields_parse_date(text, forms[i], &at);
 
-		if (end != NULL && *end == '\0' && timegm(&tm) > 0)
-			return (uint64_t)timegm(&tm);
+		if (end != NULL && *end == '\0' && at > 0)
+			return (uint64_t)at;
 	}
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "hf_rpc.h"
 #include "jobs.h"
 #include "message.h"
 #include "request.h"
@@ -59,6 +60,7 @@ static void on_recalled(const Hf__LogAppendReply *reply, void *ctx)
 
 	if (reply != NULL)
 		message_stop(recall->center, recall->app, recall->id);
+	recall->result.full = reply == NULL && strcmp(hf_rpc_last_reason(), "LOG_FULL") == 0;
 	end(recall, reply != NULL ? RECALL_CANCELLED : RECALL_UNAVAILABLE);
 }
 
@@ -255,4 +257,15 @@ void recall_start(struct center *center, uint32_t app, uint64_t id, bool blindly
 	request.state = HF__JOB_STATE__JOB_CANCELLED;
 	hf__saver__change_job(jobs_saver(center, app, id, (uint32_t)center->config->query_ms),
 			      &request, on_changed, recall);
+}
+
+void recall_problem(const struct recall_result *result, const char *message,
+		    struct problem *ret_problem)
+{
+	if (result->full)
+		problem_retry(ret_problem, 429, "TOO_MANY_RECALLS", 60,
+			      "the app has as many recalls as are kept; each leaves when its "
+			      "message would have expired");
+	else
+		problem_retry(ret_problem, 503, "STORE_UNAVAILABLE", 1, message);
 }

@@ -8,6 +8,7 @@
 #define CENTER_RECALL_H
 
 #include "center.h"
+#include "problem.h"
 
 enum recall_outcome {
 	RECALL_CANCELLED,   /* nobody gets it any more */
@@ -20,11 +21,15 @@ enum recall_outcome {
 struct recall_result {
 	enum recall_outcome outcome;
 	uint64_t already_sent; /* recipients that have it: written or acked */
+	bool full;             /* RECALL_UNAVAILABLE, as no more recalls of the app are kept */
 };
 
 /* `blindly`: what nobody remembers is recalled all the same (a saver that was restarted forgets
  * what it counted). `done` runs once, later or from within. */
 void recall_start(struct center *center, uint32_t app, uint64_t id, bool blindly,
 		  void (*done)(const struct recall_result *result, void *ctx), void *ctx);
+/* Why it was RECALL_UNAVAILABLE; `message` is for a store that did not answer. */
+void recall_problem(const struct recall_result *result, const char *message,
+		    struct problem *ret_problem);
 
 #endif

@@ -7,6 +7,10 @@
 #define USERS_A_CALL   40  /* of 256 registrations of 64 bytes each: below the limit of a frame */
 #define RECORDS_A_CALL 500 /* of 100 tags of 40 bytes each */
 
+/* Registrations that are gathered before those that came twice are left out: users of an app have
+ * few in common. */
+#define GATHERED_MAX (4 * (size_t)REQUEST_RESOLVED_MAX)
+
 struct resolve {
 	struct center *center;
 	uint32_t app;
@@ -185,10 +189,9 @@ static void filter(struct resolve *resolve)
 
 /* ---- users ---- */
 
-/* Registrations of several users, each once, and of the named ones if there are any. */
+/* Registrations of several users, each once. */
 static void tidy(struct resolve *resolve)
 {
-	const struct request *request = resolve->request;
 	size_t kept = 0;
 
 	if (resolve->count > 0)
@@ -198,10 +201,6 @@ static void tidy(struct resolve *resolve)
 
 		if (kept > 0 && hf_bytes_equal(one, resolve->targets[kept - 1]))
 			continue;
-		if (request->target_count > 0 &&
-		    bsearch(&one, request->targets, request->target_count, sizeof(one), compare) ==
-			    NULL)
-			continue;
 		resolve->targets[kept++] = one;
 	}
 	resolve->count = kept;
@@ -210,7 +209,7 @@ static void tidy(struct resolve *resolve)
 
 static void users_read(struct resolve *resolve)
 {
-	if (!resolve->failed)
+	if (!resolve->failed && !resolve->too_many)
 		tidy(resolve);
 	if (resolve->failed || resolve->too_many || resolve->request->audience == NULL)
 		finish(resolve);
@@ -220,11 +219,19 @@ static void users_read(struct resolve *resolve)
 
 static bool add(struct resolve *resolve, const ProtobufCBinaryData *name)
 {
-	struct hf_bytes *more;
+	const struct request *request = resolve->request;
+	struct hf_bytes one = hf_bytes_of(name->data, name->len), *more;
 	size_t room = resolve->room > 0 ? 2 * resolve->room : 256;
 
 	if (name->len == 0 || name->len > HF_REGISTRATION_MAX)
 		return true; /* no such registration can be */
+	if (request->target_count > 0 &&
+	    bsearch(&one, request->targets, request->target_count, sizeof(one), compare) == NULL)
+		return true; /* not one of the named */
+	if (resolve->count == GATHERED_MAX) {
+		resolve->too_many = true;
+		return true;
+	}
 	if (resolve->count == resolve->room) {
 		more = hf_arena_alloc(resolve->arena, room * sizeof(*more));
 		if (more == NULL)

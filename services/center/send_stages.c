@@ -43,6 +43,7 @@ int send_make_plan(struct send *send, const struct send_input *input, struct pro
 	if (text == NULL)
 		return problem_retry(ret_problem, 503, "OVERLOADED", 1, "out of memory");
 	plan->text = hf_bytes_of(text, input->text.len);
+	send->center->frame_bytes += plan->text.len;
 	return request_parse(plan->text, input->app->payload_max,
 			     hf_loop_wall_ms(send->center->loop), &plan->arena, &plan->request,
 			     ret_problem);
@@ -53,6 +54,7 @@ void send_free_plan(struct send *send)
 	if (send->plan == NULL)
 		return;
 	job_put_cancel(&send->plan->put);
+	send->center->frame_bytes -= send->plan->text.len;
 	hf_arena_deinit(&send->plan->arena);
 	free(send->plan);
 }
@@ -141,8 +143,7 @@ static void on_recalled(const struct recall_result *result, void *ctx)
 		make_message(send);
 		return;
 	}
-	problem_retry(&problem, 503, "STORE_UNAVAILABLE", 1,
-		      "the message to replace could not be recalled in time");
+	recall_problem(result, "the message to replace could not be recalled in time", &problem);
 	send_refuse(send, &problem);
 }
 

@@ -89,6 +89,8 @@ static void test_numbers_choices_and_times_have_bounds(void **state)
 	assert_int_equal(query_time(exact("t=2026-01-31"), "t", &number, &problem), 0);
 	assert_int_equal(number, 1769817600000);
 	refused(query_time(exact("t=2026-01-31x"), "t", &number, &problem), "BAD_VALUE", "t");
+	refused(query_time(exact("t=2026-02-30"), "t", &number, &problem), "BAD_VALUE", "t");
+	refused(query_time(exact("t=2026-2-3"), "t", &number, &problem), "BAD_VALUE", "t");
 	refused(query_time(exact("t="), "t", &number, &problem), "BAD_VALUE", "t");
 	refused(query_time(exact("t=0"), "t", &number, &problem), "BAD_VALUE", "t");
 	refused(query_time(exact("t=99999999999999999999"), "t", &number, &problem), "BAD_VALUE",

@@ -224,7 +224,7 @@ static void test_audiences_are_registrations_each_once(void **state)
 
 	assert_int_equal(
 		parse(f, "{\"audience\":{\"registration_id\":[\"b\",\"a\",\"b\",\"aa\",\"a\"],"
-			 "\"tag\":[]},\"message\":{\"data\":1}}"),
+			 "\"tag_not\":[]},\"message\":{\"data\":1}}"),
 		0);
 	assert_int_equal(f->request.target_count, 3);
 	assert_true(hf_bytes_equal(f->request.targets[0], HF_BYTES_LITERAL("a")));
@@ -242,8 +242,14 @@ static void test_bad_audiences_are_refused_by_name(void **state)
 		{ "[]", "BAD_AUDIENCE", "audience" },
 		{ "\"some\"", "BAD_AUDIENCE", "audience" },
 		{ "\"ALL\"", "BAD_AUDIENCE", "audience" },
-		{ "{\"registration_id\":[],\"user_id\":[],\"tag\":null,\"sdk_version\":{}}",
+		{ "{\"user_id\":null,\"tag\":null,\"tag_not\":[],\"sdk_version\":{}}",
 		  "EMPTY_AUDIENCE", "audience" },
+		{ "{\"registration_id\":[],\"tag\":[\"a\"]}", "EMPTY_AUDIENCE",
+		  "audience.registration_id" },
+		{ "{\"registration_id\":[\"r\"],\"user_id\":[]}", "EMPTY_AUDIENCE",
+		  "audience.user_id" },
+		{ "{\"tag\":[],\"percentage\":5}", "EMPTY_AUDIENCE", "audience.tag" },
+		{ "{\"tag_and\":[],\"percentage\":5}", "EMPTY_AUDIENCE", "audience.tag_and" },
 		{ "{\"registration_id\":\"r1\"}", "BAD_AUDIENCE", "audience.registration_id" },
 		{ "{\"registration_id\":[1]}", "BAD_AUDIENCE", "audience.registration_id" },
 		{ "{\"registration_id\":[\"\"]}", "BAD_AUDIENCE", "audience.registration_id" },
@@ -313,6 +319,7 @@ static void test_nothing_is_ignored(void **state)
 		{ "\"data\":1", ",\"foo\":1", "UNKNOWN_FIELD", "foo" },
 		{ "\"data\":1", ",\"options\":{\"speed\":1}", "UNKNOWN_FIELD", "options.speed" },
 		{ "\"data\":1", ",\"platform\":\"ios\"", "BAD_AUDIENCE", "platform" },
+		{ "\"data\":1", ",\"platform\":[]", "EMPTY_AUDIENCE", "platform" },
 		{ "\"data\":1,\"collapse_key\":\"\"", "", "BAD_COLLAPSE_KEY",
 		  "message.collapse_key" },
 		{ "\"data\":1,\"priority\":\"urgent\"", "", "BAD_VALUE", "message.priority" },
@@ -337,7 +344,7 @@ static void test_nothing_is_ignored(void **state)
 	/* What says "not this" is no wish. */
 	assert_int_equal(
 		parse_with(f, "\"data\":1,\"priority\":\"normal\",\"collapse_key\":null",
-			   ",\"platform\":[],\"options\":{\"send_at\":null,\"replaces\":null,"
+			   ",\"platform\":null,\"options\":{\"send_at\":null,\"replaces\":null,"
 			   "\"pace\":null,\"receipts\":null,\"exclude_registration_id\":[]}"),
 		0);
 	assert_true(request_is_plain(&f->request));
@@ -414,7 +421,8 @@ static void test_times_are_unix_seconds_or_rfc_3339(void **state)
 		{ "\"2026-01-01T00:00:00.25Z\"", NOW_MS + 250 },
 		{ "\"2026-01-01T09:00:00+08:30\"", NOW_MS + 1800000 },
 		{ "\"2025-12-31T23:00:01-01:00\"", NOW_MS + 1000 },
-		{ "\"2020-01-01T00:00:00Z\"", 0 },
+		{ "\"2020-02-29T00:00:00Z\"", 0 },
+		{ "\"2025-12-31T23:59:60Z\"", 0 }, /* a leap second */
 		{ "0", 0 },
 	};
 	static const char *const bad[] = {
@@ -428,6 +436,13 @@ static void test_times_are_unix_seconds_or_rfc_3339(void **state)
 		"\"2026-01-01T00:00:00+0800\"",
 		"\"2026-01-01T00:00:00+24:00\"",
 		"\"2026-13-01T00:00:00Z\"",
+		"\"2026-02-29T00:00:00Z\"",
+		"\"2026-04-31T00:00:00Z\"",
+		"\" 2026-01-01T00:00:00Z\"",
+		"\"2026-1-1T00:00:00Z\"",
+		"\"2026-01-01T 0: 0: 0Z\"",
+		"\"2026-01-01T00:00:00+ 1: 0\"",
+		"\"\"",
 		"[]",
 	};
 	struct fixture *f = *state;
