@@ -316,7 +316,8 @@ static void test_an_app_that_was_attached_anew_does_not_resume(void **state)
 {
 	fixture_start(&f);
 	log_in_with_ticket(false);
-	server_hang_up(&f.server);
+	server_bye(&f.server, HF_CLOSE_KEEPALIVE_TIMEOUT, 1000,
+		   NULL); /* a death, and time enough */
 	PUMP_UNTIL(&f, &f.server, state_now() == HF_CLIENT_WAITING);
 	assert_int_equal(hf_client_detach(f.client, 7), 0);
 	assert_int_equal(hf_client_attach(f.client, &(struct hf_client_app){ .app = 7,
