@@ -14,19 +14,40 @@ void run_send_close(struct run *run)
 	run->message = NULL;
 }
 
+/* Whoever it was stored for has it; if that is nobody, the send failed. */
+static void over(struct run *run, const char *reason)
+{
+	if (run->stored)
+		run_finish(run, HF__JOB_STATE__JOB_DONE, NULL);
+	else
+		run_finish(run, HF__JOB_STATE__JOB_FAILED, reason);
+}
+
+/* The next try is for those alone that this one could not be stored for: who has it may have acked
+ * it by then, and would get it again. */
+static void keep_failed(struct run *run, const struct message *message)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < message->target_count; i++)
+		if (message->targets[i].outcome == TARGET_FAILED)
+			run->request.targets[count++] = run->request.targets[i];
+	run->request.target_count = count;
+}
+
 static void on_event(struct message *message, enum message_event event, void *ctx)
 {
 	struct run *run = ctx;
 
 	if (event != MESSAGE_STORED)
 		return;
-	run->gone.targets = run->targets = message->target_count;
-	run->stored = message->accepted > 0;
-	if (run->stored)
-		run_finish(run, HF__JOB_STATE__JOB_DONE, NULL);
-	else if (message->failed == 0)
-		run_finish(run, HF__JOB_STATE__JOB_FAILED, "UNREGISTERED");
-	/* Else the store is away: once more in a while. */
+	if (run->targets == 0)
+		run->gone.targets = run->targets = message->target_count;
+	run->stored = run->stored || message->accepted > 0;
+	if (message->failed == 0)
+		over(run, "UNREGISTERED");
+	else /* a store is away: nobody but us tries once more for them */
+		keep_failed(run, message);
 }
 
 static void make_message(struct run *run)
@@ -108,10 +129,10 @@ void run_send_advance(struct run *run)
 		return;
 	if (run->request.class != REQUEST_TRANSIENT &&
 	    run->due_ms + run->request.ttl_ms <= hf_loop_wall_ms(run->center->loop)) {
-		run_finish(run, HF__JOB_STATE__JOB_FAILED, "EXPIRED");
+		over(run, "EXPIRED");
 	} else if (run->message != NULL) {
-		/* Being stored; or it could not be, and is tried anew. */
-		if (run->message->phase == MESSAGE_DONE && !run->stored) {
+		/* Being stored; or it could not be for some, and is tried anew. */
+		if (run->message->phase == MESSAGE_DONE) {
 			message_release(run->message);
 			run->message = NULL;
 		}

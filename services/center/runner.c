@@ -256,6 +256,7 @@ static void begin(struct center *center, const Hf__Job *job, uint64_t asked_ms)
 
 struct asking {
 	struct center *center;
+	size_t max;
 	uint64_t asked_ms;
 };
 
@@ -267,6 +268,8 @@ static void on_leased(const Hf__LeaseJobsReply *reply, void *ctx)
 	struct run *run;
 
 	runner->asking = false;
+	/* As many as were asked for: there are more, perhaps of other apps. */
+	runner->again = runner->again || (reply != NULL && reply->n_jobs >= asking->max);
 	for (size_t i = 0; reply != NULL && !center->stopping && i < reply->n_jobs; i++) {
 		const Hf__Job *job = reply->jobs[i];
 
@@ -294,11 +297,12 @@ void runner_kick(struct center *center)
 	asking = malloc(sizeof(*asking));
 	if (asking == NULL)
 		return;
-	*asking = (struct asking){ center, hf_loop_now_ms(center->loop) };
+	*asking = (struct asking){ center, HF_MIN((size_t)LEASES_MAX, RUNS_MAX - runner->count),
+				   hf_loop_now_ms(center->loop) };
 	runner->asking = true;
 	request.owner = runner->owner;
 	request.lease_ms = RUN_LEASE_MS;
-	request.max = (uint32_t)HF_MIN((size_t)LEASES_MAX, RUNS_MAX - runner->count);
+	request.max = (uint32_t)asking->max;
 	hf__saver__lease_jobs(hf_peers_call(center->savers,
 					    hf_peers_pick(center->savers, HF_BALANCE_ROUND_ROBIN),
 					    (uint32_t)center->config->store_try_ms),

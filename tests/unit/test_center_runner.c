@@ -302,6 +302,115 @@ static void test_a_room_that_has_forgotten_it_is_told_again(void **state)
 	TURN_UNTIL(f, store.told_whole == 2);
 }
 
+/* ---- many at once, and a scheduled send ---- */
+
+static struct {
+	unsigned leases, given, renewals;
+	const char *spec;
+	Hf__JobState finished;
+} many;
+
+/* As many as are asked for, of 40. */
+static void on_lease_many(Hf__Saver_Service *rpc, const Hf__LeaseJobsRequest *request,
+			  Hf__LeaseJobsReply_Closure closure, void *call)
+{
+	Hf__LeaseJobsReply reply = HF__LEASE_JOBS_REPLY__INIT;
+	Hf__Job jobs[64], *pointers[64];
+
+	many.leases++;
+	while (reply.n_jobs < request->max && many.given < 40) {
+		Hf__Job *job = pointers[reply.n_jobs] = &jobs[reply.n_jobs];
+
+		hf__job__init(job);
+		job->id = JOB_ID + many.given++;
+		job->app = 7;
+		job->kind = HF__JOB_KIND__JOB_BROADCAST;
+		job->state = HF__JOB_STATE__JOB_RUNNING;
+		reply.n_jobs++;
+	}
+	reply.jobs = pointers;
+	closure(&reply, call);
+}
+
+static void on_lease_send(Hf__Saver_Service *rpc, const Hf__LeaseJobsRequest *request,
+			  Hf__LeaseJobsReply_Closure closure, void *call)
+{
+	Hf__LeaseJobsReply reply = HF__LEASE_JOBS_REPLY__INIT;
+	Hf__Job job = HF__JOB__INIT, *jobs[1] = { &job };
+
+	if (many.given == 0) {
+		many.given = 1;
+		job.id = JOB_ID;
+		job.app = 7;
+		job.kind = HF__JOB_KIND__JOB_SEND;
+		job.state = HF__JOB_STATE__JOB_RUNNING;
+		job.due_ms = job.created_ms = hf_clock_wall_ms();
+		job.spec =
+			(ProtobufCBinaryData){ strlen(many.spec), (uint8_t *)(uintptr_t)many.spec };
+		reply.n_jobs = 1;
+		reply.jobs = jobs;
+	}
+	closure(&reply, call);
+}
+
+static void on_renew_many(Hf__Saver_Service *rpc, const Hf__RenewJobRequest *request,
+			  Hf__RenewJobReply_Closure closure, void *call)
+{
+	Hf__RenewJobReply reply = HF__RENEW_JOB_REPLY__INIT;
+	Hf__Job job = *request->job;
+
+	many.renewals++;
+	if (request->finish)
+		many.finished = job.state;
+	reply.held = true;
+	reply.job = &job;
+	closure(&reply, call);
+}
+
+static void run_many(struct fixture *f,
+		     void (*on_lease)(Hf__Saver_Service *, const Hf__LeaseJobsRequest *,
+				      Hf__LeaseJobsReply_Closure, void *))
+{
+	put_app(f);
+	memset(&many, 0, sizeof(many));
+	for (unsigned i = 0; i < SAVERS; i++) {
+		f->savers[i].rpc.lease_jobs = on_lease;
+		f->savers[i].rpc.renew_job = on_renew_many;
+	}
+}
+
+static void test_jobs_that_are_due_together_are_not_begun_a_few_a_second(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t began_ms;
+
+	run_many(f, on_lease_many);
+	began_ms = hf_clock_monotonic_ms();
+	runner_kick(f->center);
+	TURN_UNTIL(f, many.given == 40);
+	assert_true(hf_clock_monotonic_ms() - began_ms < RUN_TICK_MS);
+	TURN_UNTIL(f, f->center->runner.count == 0);
+}
+
+static void test_a_scheduled_send_goes_on_for_those_it_was_not_stored_for(void **state)
+{
+	struct fixture *f = *state;
+
+	run_many(f, on_lease_send);
+	many.spec = "{\"audience\":{\"registration_id\":[\"a\",\"b\",\"c\"]},"
+		    "\"message\":{\"data\":{\"n\":1}}}";
+	f->poison = "b";
+	runner_kick(f->center);
+	TURN_UNTIL(f, f->stored_count == 2);
+	for (unsigned seen = many.renewals; many.renewals < seen + 3;)
+		hf_loop_turn(f->loop, true);
+	assert_int_equal(many.finished, 0);
+	f->poison = NULL;
+	TURN_UNTIL(f, many.finished == HF__JOB_STATE__JOB_DONE);
+	assert_int_equal(f->stored_count, 3); /* each once */
+	TURN_UNTIL(f, f->center->runner.count == 0);
+}
+
 #define RUNNER_TEST(name) cmocka_unit_test_setup_teardown(name, setup_runner, teardown)
 
 int main(void)
@@ -314,6 +423,8 @@ int main(void)
 		RUNNER_TEST(test_a_pause_that_nobody_told_of_is_seen_to),
 		RUNNER_TEST(test_a_pace_is_counted_for_and_told),
 		RUNNER_TEST(test_a_room_that_has_forgotten_it_is_told_again),
+		RUNNER_TEST(test_jobs_that_are_due_together_are_not_begun_a_few_a_second),
+		RUNNER_TEST(test_a_scheduled_send_goes_on_for_those_it_was_not_stored_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
