@@ -113,7 +113,7 @@ static ProtobufCBinaryData binary(struct hf_bytes bytes)
 /* With a login: what the registry shall know of the registration. `tags` borrow from the session.
  */
 static void fill_profile(const struct room *room, const struct session *session,
-			 ProtobufCBinaryData tags[HF_WIRE_TAGS_MAX], Hf__Profile *profile)
+			 ProtobufCBinaryData tags[HF_TAGS_MAX], Hf__Profile *profile)
 {
 	struct profile told = connection_profile(room, room_connection(room, session->connection));
 	struct hf_bytes user_id = session_user_id(room, session);
@@ -136,7 +136,7 @@ static void call_saver(struct page_load *load, struct session *session)
 	uint32_t unacked = window_count(&room->pool, session->window);
 	uint32_t most = (uint32_t)room->config->limits.unacked;
 	Hf__LoadRequest request = HF__LOAD_REQUEST__INIT;
-	ProtobufCBinaryData tags[HF_WIRE_TAGS_MAX];
+	ProtobufCBinaryData tags[HF_TAGS_MAX];
 	Hf__Profile profile;
 
 	load->after = window_after(&room->pool, session->window);
