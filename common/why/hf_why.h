@@ -1,9 +1,9 @@
 /* common/why/hf_why.h - what this process did lately with each message and each registration.
  *
  * A ring of fixed records, always on, in every service: each hop writes one line of code and 40
- *bytes. The oldest are overwritten. One RPC, Why, reads them in every service, and center makes one
- *story of all (README.md). A record holds no name, only its hash by the cluster's salt: who asks
- *must know it.
+ * bytes. The oldest are overwritten. One RPC, Why, reads them in every service, and center makes
+ * one story of all (README.md). A record holds no name, only its hash by the cluster's salt: who
+ * asks must know it.
  *
  *	 0        8             16          24       32    36       37
  *	+--------+-------------+-----------+--------+-----+---------+---------
