@@ -194,6 +194,11 @@ void hf_apps_free(struct hf_apps *apps)
 	free(apps);
 }
 
+bool hf_apps_has(const struct hf_apps *apps, uint32_t id)
+{
+	return find_record(apps, id) != NULL;
+}
+
 bool hf_apps_known(const struct hf_apps *apps)
 {
 	return apps->known;

@@ -71,6 +71,8 @@ bool hf_apps_known(const struct hf_apps *apps); /* has the first list arrived? *
 /* Borrowed until the next turn of the loop; NULL: no such app. A definition that does not parse is
  * logged with its error, and the one before it stays in force. */
 const struct hf_app *hf_apps_get(const struct hf_apps *apps, uint32_t id);
+/* Does the keeper have a definition of it, whether or not it parses? */
+bool hf_apps_has(const struct hf_apps *apps, uint32_t id);
 size_t hf_apps_count(const struct hf_apps *apps);
 /* Ascending ids: the first with an id above `after` (0: from the start), NULL at the end. */
 const struct hf_app *hf_apps_after(const struct hf_apps *apps, uint32_t after);

@@ -125,6 +125,8 @@ static void conclude(struct user *user)
 		return;
 	}
 	if (user->unsure && !user->found) {
+		if (user->pending != NONE) /* he went since: that question comes with its time */
+			return;
 		if (++user->tries < TRIES) {
 			user->pending = asked;
 			wait_ms(user, TRY_MS);
@@ -305,7 +307,7 @@ static void came(struct user *user, const Hf__Event *event)
 		hf_wheel_disarm(&user->timer);
 		user->pending = NONE;
 		user->overtaken = user->asked == WENT;
-		if (user->announced == UNKNOWN)
+		if (user->announced == UNKNOWN && user->asked != CAME)
 			user->announced = ONLINE; /* he was here until a moment ago */
 	}
 	if (user->announced == ONLINE)

@@ -13,6 +13,8 @@
 #include "notes.h"
 #include "receipts.h"
 
+#define UNKNOWN_MS 3000 /* longer than the keeper takes to tell of a change */
+
 static uint64_t hash_of(uint32_t app, const char *webhook, unsigned lane, unsigned part)
 {
 	return hf_hash(webhook, strlen(webhook)) ^
@@ -65,17 +67,42 @@ void receipts_wait_a_little(struct queue *queue)
 	wait_ms(queue, 500 + hf_random_below(1000));
 }
 
+/* Its callback is unknown. Savers may have heard of a new one before us, and a definition that we
+ * can't read is not the end of an app: only what stays unknown is gone. */
+static bool wait_for_word(struct queue *queue, uint64_t now_ms)
+{
+	const struct hf_apps *apps = queue->receipts->state->apps;
+	uint32_t app = queue->hook->app;
+	bool readable = hf_apps_get(apps, app) != NULL || !hf_apps_has(apps, app);
+
+	if (queue->unknown_ms == 0)
+		queue->unknown_ms = now_ms;
+	queue->discard =
+		hf_apps_known(apps) && readable && now_ms - queue->unknown_ms >= UNKNOWN_MS;
+	if (!queue->discard)
+		wait_ms(queue, 1000);
+	return !queue->discard;
+}
+
 /* True, when there is nothing to do for this queue now: it is gone, or waits. */
 static bool put_off(struct queue *queue)
 {
 	struct receipts *receipts = queue->receipts;
 	uint64_t now_ms = hf_loop_now_ms(receipts->state->service->loop);
 
+	/* What was delivered is removed, whoever owns the lane by now: else he sends it again. */
+	if (queue->step == QUEUE_STEP_REMOVE)
+		return false;
 	if (!owns(receipts, queue->lane) || receipts->draining) {
 		receipts_forget(queue);
 		return true;
 	}
-	queue->discard = hook_webhook(&receipts->hooks, queue->hook) == NULL;
+	if (hook_webhook(&receipts->hooks, queue->hook) != NULL) {
+		queue->unknown_ms = 0;
+		queue->discard = false;
+	} else if (wait_for_word(queue, now_ms)) {
+		return true;
+	}
 	if (queue->discard || queue->step != QUEUE_STEP_SEND)
 		return false;
 	if (!hook_is_on(&receipts->hooks, queue->hook)) {
@@ -126,8 +153,12 @@ static void wake(struct receipts *receipts, uint32_t app, const struct hf_bytes 
 		queue->poked |= poked;
 		return;
 	}
-	if (!hf_webhook_id_is_valid(webhook) || receipts->queues.count >= RECEIPT_QUEUES_MAX)
+	if (!hf_webhook_id_is_valid(webhook))
 		return;
+	if (receipts->queues.count >= RECEIPT_QUEUES_MAX) { /* found again by the next listing */
+		++*receipts->full;
+		return;
+	}
 	queue = calloc(1, sizeof(*queue));
 	if (queue == NULL)
 		return;
@@ -192,9 +223,15 @@ void receipts_send(struct queue *queue, Hf__Event *const *events)
 {
 	struct receipts *receipts = queue->receipts;
 	struct coordinator_state *state = receipts->state;
-	struct hf_webhook webhook = *hook_webhook(&receipts->hooks, queue->hook);
+	const struct hf_webhook *now = hook_webhook(&receipts->hooks, queue->hook);
 	struct parcel *parcel = &queue->parcel;
+	struct hf_webhook webhook;
 
+	if (now == NULL) { /* removed while its events were read */
+		receipts_next(queue);
+		return;
+	}
+	webhook = *now;
 	if (wait_for_more(queue, &webhook, events[0]->at_ms))
 		return;
 	webhook.timeout_ms = (uint32_t)state->config->receipt_timeout_ms;
@@ -485,6 +522,9 @@ int receipts_open(struct coordinator_state *state)
 	receipts->buried = events_dropped(state, "receipt", "dead_letter");
 	receipts->discarded = events_dropped(state, "receipt", "webhook_removed");
 	receipts->unreadable = events_dropped(state, "receipt", "unreadable");
+	receipts->full =
+		hf_metrics_counter(metrics, "holdfast_webhook_receipt_queues_full_total", NULL,
+				   "Queues of the spool put off as too many are open");
 	hf_metrics_gauge_fn(metrics, "holdfast_webhook_oldest_event_age_seconds",
 			    "class=\"receipt\"", "Age of the oldest event that is not delivered",
 			    read_oldest, receipts);

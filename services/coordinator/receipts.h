@@ -42,6 +42,8 @@ struct queue {
 	bool unreachable; /* the last try failed in a way that another batch's success may heal */
 	unsigned attempt; /* tries of this batch that failed */
 	unsigned wakes;
+	uint64_t unknown_ms; /* since when its callback is unknown; 0: it is known */
+	uint64_t letter_id;  /* of the dead letter that the batch becomes: the same in each try */
 	struct hf_timer timer;
 	struct parcel parcel;
 	char *body; /* while it is being sent */
@@ -64,7 +66,7 @@ struct receipts {
 	char after_webhook[HF_WEBHOOK_ID_MAX];
 	size_t sending, storing;
 	struct events_metrics metrics;
-	uint64_t *buried, *discarded, *unreadable;
+	uint64_t *buried, *discarded, *unreadable, *full;
 };
 
 /* receipts_store.c: each ends in receipts_next(), receipts_send(), or the end of the queue. */

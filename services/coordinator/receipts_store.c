@@ -76,7 +76,9 @@ static void bury(struct queue *queue, Hf__Event **events)
 	Hf__PutDeadLetterRequest request = HF__PUT_DEAD_LETTER_REQUEST__INIT;
 	Hf__DeadLetter letter = HF__DEAD_LETTER__INIT;
 
-	letter.id = hf_id_next(&service->ids, hf_loop_wall_ms(service->loop));
+	if (queue->letter_id == 0)
+		queue->letter_id = hf_id_next(&service->ids, hf_loop_wall_ms(service->loop));
+	letter.id = queue->letter_id;
 	letter.app = queue->hook->app;
 	letter.webhook.data = (uint8_t *)queue->hook->id;
 	letter.webhook.len = strlen(queue->hook->id);
@@ -175,6 +177,7 @@ static void on_removed(const Hf__SpoolRemoveReply *reply, void *ctx)
 	queue->step = QUEUE_STEP_SEND;
 	queue->count = 0;
 	queue->attempt = queue->wakes = 0;
+	queue->letter_id = 0;
 	queue->waited = false;
 	if (queue->more || queue->poked)
 		receipts_next(queue);

@@ -22,6 +22,8 @@ struct saver_spool {
 	struct hf_log_throttle throttle;
 };
 
+static const char spool_full[] = "SPOOL_FULL";
+
 /* Events of one app, lane and node on their way to Redis. */
 struct batch {
 	struct saver_spool *spool;
@@ -168,7 +170,8 @@ static void fail_events(struct append *append, const uint32_t *indexes, size_t c
 {
 	if (append == NULL || count == 0)
 		return;
-	if (append->failed_count == 0)
+	/* The reason goes for all: what may be tried again comes before what may not. */
+	if (append->failed_count == 0 || strcmp(append->reason, spool_full) == 0)
 		append->reason = reason;
 	for (size_t i = 0; i < count; i++)
 		append->failed[append->failed_count++] = indexes[i];
@@ -178,7 +181,7 @@ static void on_appended(const redisReply *reply, enum saver_error error, void *c
 {
 	struct batch *batch = ctx;
 	struct saver_spool *spool = batch->spool;
-	const char *reason = "SPOOL_FULL";
+	const char *reason = spool_full;
 	size_t done = 0;
 
 	if (error != SAVER_OK)

@@ -365,6 +365,38 @@ def test_a_lane_that_comes_back_does_not_wait_for_what_another_has_done(new_clus
     wait_until(lambda: len([one for one in server.ids() if one >= "evt_00000000000Z8"]) > 40)
 
 
+def test_a_coordinator_that_stops_leaves_nothing_to_be_told_twice(new_cluster, inbox):
+    go_on = threading.Event()
+    server = inbox(lambda received: go_on.wait(20) and (200, {}, b""))
+    only_store(new_cluster, webhook("a", server.url, "*"))
+    spool(new_cluster, *[event(f"r{n}", id=n + 1) for n in range(40)])
+    wait_until(lambda: len(server.received) >= 10)
+    under_way = {one["id"] for received in list(server.received) for one in received.json["events"]}
+    new_cluster.coordinator.terminate()
+    go_on.set()
+    new_cluster.coordinator.wait_exit()
+    new_cluster.coordinator.restart()
+    wait_until(lambda: spooled(new_cluster) == 0, 30)
+    told = collections.Counter(server.ids())
+    assert len(told) == 40 and all(told[one] == 1 for one in under_way), told
+
+
+def test_receipts_of_an_app_that_the_coordinator_cannot_read_wait(new_cluster, inbox):
+    """What it does not know may still be: it throws nothing away for that."""
+    server = inbox()
+    only_store(new_cluster, webhook("a", server.url, "*"))
+    new_cluster.coordinator.kill()
+    app = new_cluster.apps[7]
+    good = dict(app.document(), webhooks=[webhook("a", server.url, "*")])
+    spool(new_cluster, *[event(f"r{n}", id=n + 1) for n in range(20)])
+    new_cluster.write_app(app, dict(good, of_a_later_version=1))
+    new_cluster.coordinator.restart()
+    wait_until(lambda: new_cluster.coordinator.metric("holdfast_webhook_receipt_queues") > 5)
+    new_cluster.write_app(app, good)
+    wait_until(lambda: len(server.events()) == 20, 20)
+    assert new_cluster.coordinator.metric("holdfast_webhook_events_dropped_total", reason="webhook_removed") == 0
+
+
 def flap(number, sessions=3):
     """Reports of a registration that comes and goes, each session with its two events."""
     found = []
