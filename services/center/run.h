@@ -78,6 +78,8 @@ void run_finish(struct run *run, Hf__JobState state, const char *reason);
 /* A call's answer has come. False: the run is of no interest any more, and may be gone. */
 HF_MUST_CHECK bool run_call_ended(struct run *run);
 ProtobufCService *run_any_saver(struct run *run);
+/* There is none: one whose definition can't be read may be readable to another, or soon. */
+bool run_app_is_gone(const struct run *run);
 void run_advance(struct run *run); /* what can be done now */
 void run_renew(struct run *run);   /* the lease; and finish, when that is due */
 

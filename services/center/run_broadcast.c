@@ -181,8 +181,7 @@ static bool is_disabled(const struct run *run)
 {
 	const struct hf_app *app = hf_apps_get(run->center->apps, run->app);
 
-	return hf_apps_known(run->center->apps) && run->room_count == 0 &&
-	       (app == NULL || !app->enabled);
+	return run->room_count == 0 && (app != NULL ? !app->enabled : run_app_is_gone(run));
 }
 
 void run_broadcast_advance(struct run *run)

@@ -55,6 +55,8 @@ static void make_message(struct run *run)
 	const struct hf_app *app = hf_apps_get(run->center->apps, run->app);
 	int err;
 
+	if (app == NULL && !run_app_is_gone(run))
+		return; /* once more in a second */
 	if (app == NULL || !app->enabled) {
 		run_finish(run, HF__JOB_STATE__JOB_FAILED, "APP_DISABLED");
 		return;
@@ -108,7 +110,7 @@ static int parse(struct run *run)
 	struct problem problem;
 
 	if (app == NULL) {
-		if (hf_apps_known(run->center->apps))
+		if (run_app_is_gone(run))
 			run_finish(run, HF__JOB_STATE__JOB_FAILED, "APP_UNKNOWN");
 		return -EAGAIN;
 	}

@@ -58,6 +58,13 @@ ProtobufCService *run_any_saver(struct run *run)
 			     (uint32_t)center->config->store_try_ms);
 }
 
+bool run_app_is_gone(const struct run *run)
+{
+	const struct hf_apps *apps = run->center->apps;
+
+	return hf_apps_known(apps) && !hf_apps_has(apps, run->app);
+}
+
 void run_finish(struct run *run, Hf__JobState state, const char *reason)
 {
 	if (run->finishing)
