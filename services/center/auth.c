@@ -137,6 +137,12 @@ int auth_check(struct center *center, struct hf_http_exchange *exchange, const s
 		[HF_ROLE_SENDER] = ACCESS_SENDER,
 		[HF_ROLE_ADMIN] = ACCESS_ADMIN,
 	};
+	static const char *const needed[] = {
+		[ACCESS_VIEWER] = "a viewer's key",
+		[ACCESS_SENDER] = "a sender's key",
+		[ACCESS_ADMIN] = "an admin's key",
+		[ACCESS_OPS] = "the operator's key",
+	};
 	struct hf_bytes header = hf_http_exchange_header(exchange, "authorization");
 	const struct hf_api_key *key;
 	struct credentials credentials;
@@ -161,7 +167,8 @@ int auth_check(struct center *center, struct hf_http_exchange *exchange, const s
 				   "the key may not be used from this address");
 	if (of_role[key->role] < access)
 		return problem_set(ret_problem, 403, "ROLE_DENIED", NULL, NULL,
-				   "the key's role does not allow this");
+				   "the key's role does not allow this: it needs %s",
+				   needed[access]);
 	if (ret_key != NULL)
 		*ret_key = key;
 	return 0;

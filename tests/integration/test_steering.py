@@ -280,6 +280,7 @@ def test_each_route_lets_in_exactly_who_may(cluster, app):
                 assert answer.status == 401, f"{method} {path} as {role}: {answer}"
             elif ROLES.index(role) < ROLES.index(needed):
                 assert (answer.status, answer.reason) == (403, "ROLE_DENIED"), f"{method} {path} as {role}: {answer}"
+                assert f"{needed}'s key" in answer.json["error"]["message"], answer
             else:
                 assert answer.status not in (401, 403), f"{method} {path} as {role}: {answer}"
             checked += 1
