@@ -78,3 +78,19 @@ int answer_parse(const uint8_t *data, size_t len, bool ended, struct answer *ret
 	ret->body = hf_bytes_of(end + 4, (size_t)length);
 	return 1;
 }
+
+void answer_reason(const struct answer *answer, char ret[ANSWER_REASON_SIZE])
+{
+	static const char name[] = "\"reason\":\"";
+	const uint8_t *end = answer->body.data + answer->body.len, *at = NULL;
+	size_t len = 0;
+
+	if (answer->body.len > 0)
+		at = memmem(answer->body.data, answer->body.len, name, sizeof(name) - 1);
+	if (at != NULL)
+		for (at += sizeof(name) - 1; at + len < end && len < ANSWER_REASON_SIZE - 1 &&
+					     (at[len] == '_' || (at[len] >= 'A' && at[len] <= 'Z'));
+		     len++)
+			ret[len] = (char)at[len];
+	ret[len] = '\0';
+}

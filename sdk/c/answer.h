@@ -17,4 +17,9 @@ struct answer {
  * dispatcher of ours sends. */
 HF_MUST_CHECK int answer_parse(const uint8_t *data, size_t len, bool ended, struct answer *ret);
 
+/* The reason that an error of Holdfast names, such as "APP_UNKNOWN", or "": found by its name, as
+ * who answers may be anybody. */
+#define ANSWER_REASON_SIZE 33
+void answer_reason(const struct answer *answer, char ret[ANSWER_REASON_SIZE]);
+
 #endif

@@ -126,14 +126,16 @@ void fetch_ready(struct hf_client *client, uint64_t now)
 
 static void take_answer(struct hf_client *client, const struct answer *answer, uint64_t now)
 {
-	char why[64];
+	char why[64], reason[ANSWER_REASON_SIZE];
 
 	if (answer->status != 200) {
 		if (answer->status == 429 || answer->status == 503)
 			client->not_before_ms =
 				now +
 				HF_MIN(answer->retry_after_s, (uint64_t)RETRY_AFTER_MAX_S) * 1000;
-		snprintf(why, sizeof(why), "status %u", answer->status);
+		answer_reason(answer, reason);
+		snprintf(why, sizeof(why), "status %u%s%s", answer->status,
+			 reason[0] != '\0' ? " " : "", reason);
 		fetch_failed(client, why, now);
 		return;
 	}

@@ -41,6 +41,7 @@ static void take(struct hf_bytes text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	char reason[ANSWER_REASON_SIZE];
 	struct answer answer;
 
 	for (unsigned ended = 0; ended < 2; ended++) {
@@ -48,6 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			check(answer.body.data >= data &&
 			      answer.body.data + answer.body.len <= data + size);
 			take(answer.body);
+			answer_reason(&answer, reason);
+			check(strlen(reason) < sizeof(reason));
 		}
 	}
 	take(hf_bytes_of(data, size));

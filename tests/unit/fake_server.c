@@ -114,6 +114,7 @@ static void on_error(struct hf_client *client, enum hf_client_error error, const
 	struct record *record = ctx;
 
 	record->errors[error]++;
+	snprintf(record->error_detail, sizeof(record->error_detail), "%s", detail);
 }
 
 void fixture_init(struct fixture *f)

@@ -26,6 +26,7 @@ struct record {
 	int64_t retry_in_ms;
 	char reason[128], node[64], endpoint[128];
 	unsigned messages, lost, token_asked, errors[6];
+	char error_detail[128]; /* of the last one */
 	uint64_t last_id;
 	char payload[256];
 	bool redelivered;

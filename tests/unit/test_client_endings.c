@@ -402,6 +402,33 @@ static void test_bad_answers_of_a_dispatcher_are_refused(void **state)
 	server_log_in(&f);
 }
 
+static void test_the_reason_of_a_dispatcher_is_told(void **state)
+{
+	static const struct {
+		const char *body, *told;
+	} cases[] = {
+		{ "{\"error\":{\"code\":404,\"reason\":\"APP_UNKNOWN\",\"message\":\"x\"}}",
+		  "status 404 APP_UNKNOWN" },
+		{ "{\"reason\":\"\x1b[31m\"}", "status 404" },
+		{ "{\"reason\":\"CUT", "status 404 CUT" },
+		{ "no such page", "status 404" },
+	};
+	char answer[256];
+
+	use_dispatcher();
+	f.config.backoff_cap_ms = 1;
+	fixture_start(&f);
+	for (unsigned i = 0; i < HF_ARRAY_LEN(cases); i++) {
+		snprintf(answer, sizeof(answer),
+			 "HTTP/1.1 404 Not Found\r\nContent-Length: %zu\r\n\r\n%s",
+			 strlen(cases[i].body), cases[i].body);
+		answer_question(answer);
+		PUMP_UNTIL(&f, &other, f.record.errors[HF_CLIENT_ERROR_DISPATCHER] == i + 1);
+		assert_non_null(strstr(f.record.error_detail, "status"));
+		assert_string_equal(strstr(f.record.error_detail, "status"), cases[i].told);
+	}
+}
+
 static void test_retry_after_of_a_dispatcher_is_obeyed(void **state)
 {
 	use_dispatcher();
@@ -471,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_a_dispatcher_names_the_server),
 		cmocka_unit_test(test_an_answer_without_a_length_ends_with_the_stream),
 		cmocka_unit_test(test_bad_answers_of_a_dispatcher_are_refused),
+		cmocka_unit_test(test_the_reason_of_a_dispatcher_is_told),
 		cmocka_unit_test(test_retry_after_of_a_dispatcher_is_obeyed),
 		cmocka_unit_test(test_without_a_dispatcher_the_configured_address_serves),
 		cmocka_unit_test(test_the_cache_spares_the_question),
