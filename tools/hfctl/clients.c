@@ -8,6 +8,7 @@
 static const struct ctl_column connection_columns[] = {
 	{ "NODE", "node" },
 	{ "PEER", "peer_ip" },
+	{ "LINGERING", "lingering" },
 	{ "TRANSPORT", "transport" },
 	{ "DEVICE", "device" },
 	{ "PLATFORM", "platform" },
@@ -51,6 +52,7 @@ int command_client_list(struct ctl *ctl, int argc, char **argv)
 		{ "REGISTRATION", "registration_id" },
 		{ "NODE", "node" },
 		{ "PEER", "peer_ip" },
+		{ "LINGERING", "lingering" },
 		{ "PLATFORM", "platform" },
 		{ "USER", "user_id" },
 		{ "CONNECTED", "connected_at" },
