@@ -190,6 +190,14 @@ def test_webhooks_are_made_tested_changed_and_removed(hfctl, cluster, app):
         assert "shop" in hfctl("webhook", "list") and "user.offline" in hfctl("webhook", "show", "shop")
         assert "delivered" in hfctl("webhook", "test", "shop")
         assert server.received[0].event["type"] == "webhook.test"
+        app.register("reg-1")
+        sent = json.loads(hfctl("-o", "json", "push", "send", "--to", "reg-1", "--data", "1",
+                                "--receipts", "message.acked,dropped"))
+        hfctl("--yes", "queue", "purge", "reg-1")
+        told = wait_until(lambda: [received.event for received in server.received
+                                   if received.event["type"] == "message.dropped"])
+        assert told[0]["data"]["message_id"] == sent["message_id"]
+        hfctl("push", "send", "--to", "reg-1", "--data", "1", "--receipts", "seen", status=REFUSED)
         rotated = json.loads(hfctl("-o", "json", "webhook", "rotate-secret", "shop"))
         assert rotated["secret_count"] == 2 and rotated["secret"] != made["secret"]
         hfctl("webhook", "rotate-secret", "shop", "--drop-old")

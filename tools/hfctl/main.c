@@ -50,6 +50,8 @@ static const struct command commands[] = {
 	  "  --at TIME          Unix seconds or RFC 3339, 30 days ahead at most\n"
 	  "  --pace TIME|N/s    spread over a time (15m), or at a rate (500/s)\n"
 	  "  --replaces MESSAGE take that one back first\n"
+	  "  --receipts EV,..   tell callbacks: written, acked, expired, dropped, recalled, and\n"
+	  "                     completed of a broadcast\n"
 	  "  --dry-run          only check the request, and count who is meant\n"
 	  "Exit status 5 when it was taken and what was waited for did not happen in time; 6 when\n"
 	  "it was not stored for some of the registrations: `failed` says for which.\n",

@@ -87,7 +87,7 @@ static int outcome_of(const json_t *answer, const char *wait)
 struct words {
 	const char *to, *user, *tag, *tag_and, *tag_not, *all, *platform, *percentage, *exclude;
 	const char *data, *ttl, *qos, *durable, *label, *priority, *collapse;
-	const char *wait, *wait_timeout, *dry, *at, *pace, *replaces;
+	const char *wait, *wait_timeout, *dry, *at, *pace, *replaces, *receipts;
 };
 
 static void set_list(json_t *object, const char *name, const char *text)
@@ -139,6 +139,28 @@ json_t *pace_of(const char *text)
 	return json_pack("{s:o}", "duration", number_or_text(text));
 }
 
+/* "acked,expired" is message.acked and message.expired, also when it is spelled out. */
+static json_t *receipts_of(const char *text)
+{
+	static const char prefix[] = "message.";
+	json_t *names = list_of(text), *events = json_array(), *name;
+	size_t i;
+
+	json_array_foreach(names, i, name)
+	{
+		const char *word = json_string_value(name);
+
+		json_array_append_new(events,
+				      json_sprintf("%s%s",
+						   strncmp(word, prefix, sizeof(prefix) - 1) == 0
+							   ? ""
+							   : prefix,
+						   word));
+	}
+	json_decref(names);
+	return json_pack("{s:o}", "events", events);
+}
+
 static json_t *body_of(const struct words *words, json_t *payload)
 {
 	json_t *message = json_pack("{s:o}", "data", payload), *options = json_object(), *body;
@@ -157,6 +179,8 @@ static json_t *body_of(const struct words *words, json_t *payload)
 	set_list(options, "exclude_registration_id", words->exclude);
 	if (words->pace != NULL)
 		json_object_set_new(options, "pace", pace_of(words->pace));
+	if (words->receipts != NULL)
+		json_object_set_new(options, "receipts", receipts_of(words->receipts));
 	if (words->dry != NULL)
 		json_object_set_new(options, "validate_only", json_true());
 	body = json_pack("{s:o, s:o, s:o}", "audience", audience_of(words), "message", message,
@@ -197,6 +221,7 @@ int command_push_send(struct ctl *ctl, int argc, char **argv)
 		{ "at", "TIME", "", &words.at },
 		{ "pace", "TIME|N/s", "", &words.pace },
 		{ "replaces", "MESSAGE", "", &words.replaces },
+		{ "receipts", "EVENT,..", "", &words.receipts },
 		{ "dry-run", NULL, "", &words.dry },
 		{ 0 },
 	};
