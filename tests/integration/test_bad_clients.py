@@ -130,16 +130,18 @@ def test_two_clients_that_fight_over_a_registration_are_held_back(cluster, app, 
     """Each comes again when it was told that it lost. After a few rounds the newcomer is told to stay away."""
     phones = [cluster.phone(device="a")]
     phones[0].login((app, "reg-1"))
-    for turn in range(5):
-        phones.append(cluster.phone(device="ba"[turn % 2]))
-        phones[-1].login((app, "reg-1"))
+    for turn in range(7):
+        newcomer = cluster.phone(device="ba"[turn % 2])
+        try:
+            newcomer.login((app, "reg-1"))
+        except Closed as closed:
+            assert closed.bye.code == 4101
+            break
+        phones.append(newcomer)
         closed_with(phones[-2], 4006)
-    counted = "holdfast_register_refusals_total"
-    late = cluster.phone(device="a")
-    with pytest.raises(Closed) as closed:
-        late.login((app, "reg-1"))
-    assert closed.value.bye.code == 4101
-    assert cluster.register.metric(counted, reason="throttled") == 1
+    # Register counts a round when the room has answered, which the next round may overtake.
+    assert 5 <= turn <= 6
+    assert cluster.register.metric("holdfast_register_refusals_total", reason="throttled") == 1
     app.send("who", "reg-1")
     assert phones[-1].next_push().payload == b'"who"'
     # Another registration is nobody's fight.
