@@ -28,6 +28,7 @@ TAILQ_HEAD(news_list, news);
 struct lane {
 	struct news_list waiting;
 	bool busy;
+	uint64_t rests_until_ms; /* after a failure, however much more there is to tell */
 };
 
 struct outlet;
@@ -81,18 +82,30 @@ static void put_back(struct batch *batch)
 	batch->count = 0;
 }
 
+static void arm_retry(struct room_events *events)
+{
+	if (!hf_timer_armed(&events->retry))
+		hf_loop_arm(events->room->loop, &events->retry, RETRY_MS);
+}
+
 static void batch_over(struct batch *batch, bool again)
 {
 	struct outlet *outlet = batch->outlet;
 	struct room_events *events = outlet->owner;
 
-	for (unsigned lane = 0; lane < HF_EVENT_LANES; lane++)
-		if (batch->lanes >> lane & 1)
-			outlet->lanes[lane].busy = false;
+	for (unsigned i = 0; i < HF_EVENT_LANES; i++) {
+		struct lane *lane = &outlet->lanes[i];
+
+		if (!(batch->lanes >> i & 1))
+			continue;
+		lane->busy = false;
+		if (again)
+			lane->rests_until_ms = hf_loop_now_ms(events->room->loop) + RETRY_MS;
+	}
 	outlet->calls--;
 	free(batch);
-	if (again)
-		hf_loop_arm(events->room->loop, &events->retry, RETRY_MS);
+	if (again) /* armed already: that one comes first, and arms it for the rest */
+		arm_retry(events);
 	else
 		hf_task_schedule(events->room->loop, &events->task);
 }
@@ -207,6 +220,7 @@ static void take(struct batch *batch, struct lane *lane, unsigned number)
 static bool flush_one(struct outlet *outlet)
 {
 	struct room *room = outlet->owner->room;
+	uint64_t now_ms = hf_loop_now_ms(room->loop);
 	struct batch *batch = NULL;
 	struct hf_peer *peer = NULL;
 	Hf__Event *list[BATCH_MAX];
@@ -214,7 +228,7 @@ static bool flush_one(struct outlet *outlet)
 	for (unsigned i = 0; i < HF_EVENT_LANES; i++) {
 		struct lane *lane = &outlet->lanes[i];
 
-		if (lane->busy || TAILQ_EMPTY(&lane->waiting))
+		if (lane->busy || lane->rests_until_ms > now_ms || TAILQ_EMPTY(&lane->waiting))
 			continue;
 		if (batch == NULL) {
 			batch = calloc(1, sizeof(*batch));
@@ -252,9 +266,14 @@ static void flush(void *ctx)
 		continue;
 }
 
+/* Some lanes may rest a little longer than those that it was armed for. */
 static void on_retry(struct hf_timer *timer, void *ctx)
 {
-	flush(ctx);
+	struct room_events *events = ctx;
+
+	flush(events);
+	if (events->count > 0 && !events->closed)
+		arm_retry(events);
 }
 
 /* Key, data and registration are copied. */
