@@ -83,7 +83,8 @@ static void finish(struct post *post, CURLcode code)
 	outcome.body = hf_bytes_of(hf_buffer_data(&post->body), hf_buffer_len(&post->body));
 	outcome.detail = post->denied             ? "address not allowed"
 			 : post->error[0] != '\0' ? post->error
-						  : curl_easy_strerror(code);
+			 : code != CURLE_OK       ? curl_easy_strerror(code)
+						  : "";
 	post->cb(&outcome, post->ctx);
 	post_free(post);
 }
