@@ -73,6 +73,10 @@ static void maintain(struct hf_timer *timer, void *ctx)
 	for (size_t i = all->count; i-- > 0;) {
 		struct broadcast *broadcast = all->list[i];
 
+		/* One that rests is looked at by no walk, and would keep its place for ever. */
+		if (!broadcast_is_done(broadcast) && broadcast->expires_ms != 0 &&
+		    broadcast->expires_ms <= hf_loop_wall_ms(room->loop))
+			broadcast_finish(room, broadcast);
 		if (!broadcast_is_done(broadcast))
 			continue;
 		if (now_ms - HF_MAX(broadcast->done_ms, broadcast->asked_ms) >= REMEMBERED_MS) {

@@ -107,6 +107,16 @@ def test_the_pace_is_even(cluster, app, room):
     assert max(tenths) <= 25, tenths  # 10 is even; a burst would be 100
 
 
+def test_a_paused_one_that_expires_gives_its_place_back(cluster, app, room):
+    Crowd(cluster, app, 3)
+    broadcast = Broadcast(room, app)
+    broadcast.broadcast["expires_ms"] = int(time.time() * 1000) + 1000
+    broadcast.tell(PAUSE)
+    assert cluster.room.metric("holdfast_room_broadcasts_open") == 1
+    assert broadcast.wait_done()["written"] == 0
+    assert cluster.room.metric("holdfast_room_broadcasts_open") == 0
+
+
 def test_a_new_pace_holds_from_then_on(cluster, app, room):
     crowd = Crowd(cluster, app, 200)
     broadcast = Broadcast(room, app)
