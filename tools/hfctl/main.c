@@ -220,7 +220,7 @@ static size_t show_commands(const char *group)
 		if (group != NULL && (strlen(group) != strcspn(words, " ") ||
 				      strncmp(words, group, strlen(group)) != 0))
 			continue;
-		printf("  %-20s %s\n", words, commands[i].summary);
+		printf("  %-21s %s\n", words, commands[i].summary);
 		count++;
 	}
 	return count;
