@@ -528,6 +528,19 @@ def test_a_user_is_offline_only_when_he_stays_away(new_cluster, inbox):
     assert_forward(server.events())
 
 
+def test_a_user_who_went_before_anybody_could_look_does_not_stay_online(new_cluster, inbox):
+    server = inbox()
+    only_store(new_cluster, webhook("a", server.url, "user.*"))
+    new_cluster.saver.pause()
+    for kind in (ONLINE, OFFLINE):
+        call(new_cluster.coordinator, "Report",
+             {"events": [{"type": kind, "app": 7, "key": "ana", "registration": "r1", "at_ms": 5}]})
+    # The first question ends without an answer.
+    wait_until(lambda: new_cluster.coordinator.metric("holdfast_rpc_requests_total", method="ReadUsers"))
+    new_cluster.saver.resume()
+    wait_until(lambda: server.events() and server.events()[-1]["type"] == "user.offline")
+
+
 def test_the_test_of_a_callback_wants_its_challenge_back(new_cluster, inbox):
     def answer(received):
         mode = received.path.rsplit("/", 1)[-1]
