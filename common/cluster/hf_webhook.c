@@ -43,6 +43,19 @@ bool hf_webhook_id_is_valid(const char *id)
 	return len >= 1 && len <= HF_WEBHOOK_ID_MAX && id[len] == '\0';
 }
 
+/* Of "host" or "host:port": is there no port, or one that can be? */
+static bool has_good_port(const char *authority, size_t len)
+{
+	const char *end = authority + len, *bracket = memchr(authority, ']', len);
+	const char *from = bracket != NULL ? bracket : authority;
+	const char *colon = memchr(from, ':', (size_t)(end - from));
+	uint64_t port;
+
+	return colon == NULL ||
+	       (hf_text_parse_uint(colon + 1, (size_t)(end - colon - 1), &port) == 0 && port >= 1 &&
+		port <= UINT16_MAX);
+}
+
 bool hf_webhook_url_is_valid(const char *url)
 {
 	size_t len = strlen(url), start, authority;
@@ -60,7 +73,8 @@ bool hf_webhook_url_is_valid(const char *url)
 			return false;
 	}
 	authority = strcspn(url + start, "/?");
-	return authority > 0 && url[start] != ':' && memchr(url + start, '@', authority) == NULL;
+	return authority > 0 && url[start] != ':' && memchr(url + start, '@', authority) == NULL &&
+	       has_good_port(url + start, authority);
 }
 
 int hf_webhook_secret_parse(const char *text, struct hf_webhook_secret *ret)

@@ -87,8 +87,8 @@ HF_MUST_CHECK int hf_webhooks_read(const struct hf_list *list,
 /* The array for the document; NULL: out of memory. */
 HF_MUST_CHECK json_t *hf_webhooks_encode(const struct hf_webhook *webhooks, size_t count);
 
-/* "http://" or "https://", a host, no user, no fragment, at most HF_WEBHOOK_URL_MAX bytes of
- * printable ASCII without spaces. */
+/* "http://" or "https://", a host, no user, a port of 1 to 65535 if any, no fragment, at most
+ * HF_WEBHOOK_URL_MAX bytes of printable ASCII without spaces. */
 bool hf_webhook_url_is_valid(const char *url);
 /* 1..32 bytes of [A-Za-z0-9_.-]. */
 bool hf_webhook_id_is_valid(const char *id);

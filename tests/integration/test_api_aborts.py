@@ -16,6 +16,26 @@ def raw_request(app, method, path, body=b"", role="sender", content_type="applic
     return head.encode() + b"\r\n" + body
 
 
+def calls_that_ask_many(app):
+    """What is answered when rooms, savers or every process have answered."""
+    tagged = {"audience": {"tag": ["vip"]}, "message": {"data": 1}}
+    users = {"audience": {"user_id": ["ana"]}, "message": {"data": 1}, "options": {"replaces": "0AKQRJ3EQ2W00"}}
+    sends = [dict(tagged, options={"validate_only": True}), dict(tagged, cid="abort-job"), users]
+    add = json.dumps({"add": ["reg-1"], "remove": ["away"]}).encode()
+    paths = ["messages/0AKQRJ3EQ2W00/why", "registrations/reg-1/why", "presence/stats", "connections", "connections?user_id=ana",
+             "users/ana", "tags", "tags/vip", "registrations?tag=vip&online=true", "reports/registrations", "reports/labels",
+             "reports/messages?message_ids=0AKQRJ3EQ2W00", "broadcasts"]
+    return [
+        *(raw_request(app, "GET", path, role="viewer") for path in paths),
+        *(raw_request(app, "POST", "messages", json.dumps(body).encode()) for body in sends),
+        raw_request(app, "POST", "tags/vip/registrations", add, role="admin"),
+        raw_request(app, "DELETE", "tags/vip", role="admin"),
+        raw_request(app, "POST", "registrations/away/bar", b'{"seconds":1}', role="admin"),
+        raw_request(app, "DELETE", "messages/0AKQRJ3EQ2W00"),
+        raw_request(app, "POST", "messages/0AKQRJ3EQ2W00/pause"),
+    ]
+
+
 def every_kind_of_call(app):
     single = json.dumps(text_message(1, ["reg-1", "away"])).encode()
     waiting = json.dumps(text_message(1, ["away"], wait="acked", wait_timeout="1s")).encode()
@@ -40,6 +60,7 @@ def every_kind_of_call(app):
         raw_request(app, "DELETE", "registrations/away/queue", role="admin"),
         raw_request(app, "POST", "connections/disconnect", kick, role="admin"),
         raw_request(app, "POST", "keys", b"{}", role="admin"),
+        *calls_that_ask_many(app),
     ]
 
 

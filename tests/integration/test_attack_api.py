@@ -2,8 +2,7 @@
 
 import json
 
-from harness import wire
-from harness.api import text_message
+from harness.callback import Callback
 from harness.waiting import wait_until
 from test_api_aborts import dial, raw_request
 
@@ -90,3 +89,23 @@ def test_requests_that_wait_for_the_store_are_bounded(new_cluster):
         assert link.recv(100).startswith((b"HTTP/1.1 202", b"HTTP/1.1 503", b"HTTP/1.1 429"))
         link.close()
     wait_until(lambda: new_cluster.center.metric("holdfast_center_delivery_bytes") == 0)
+
+
+def test_an_address_of_our_own_network_is_denied_however_it_is_written(cluster, app):
+    server = Callback()
+    hosts = ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]",
+             "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]"]
+    for host in hosts:
+        webhook = app.call("POST", "webhooks", {"url": f"http://{host}:{server.port}/", "forward_types": ["order"]},
+                           role="admin").json["id"]
+        # The coordinator learns of it a moment later.
+        answer = wait_until(lambda: next((answer for answer in [app.call("POST", f"webhooks/{webhook}/test", {},
+                                                                         role="admin")] if answer.status != 404), None))
+        assert (answer.status, answer.json["delivered"], answer.json["detail"]) == (200, False, "address denied"), host
+        app.call("DELETE", f"webhooks/{webhook}", role="admin")
+    assert not server.received
+    server.stop()
+    for port in ("0", "65536", "99999", "", "8x", "-1"):
+        answer = app.call("POST", "webhooks", {"url": f"http://example.com:{port}/", "forward_types": ["order"]}, role="admin")
+        assert (answer.status, answer.reason) == (400, "BAD_URL"), port
+    assert refusals(cluster, "BAD_URL") == 6

@@ -111,12 +111,28 @@ static void test_bad_webhooks_are_refused(void **state)
 static void test_urls_that_may_mislead_are_refused(void **state)
 {
 	static const char *const good[] = { "http://x", "https://x.example:8443/a/b?c=d&e=%20",
-					    "https://[2001:db8::1]/" };
-	static const char *const bad[] = { "",           "http://",       "https:///x",
-					   "http://?x",  "http://:80/",   "HTTP://x",
-					   "ftp://x",    "http://a@b/",   "http://x/#f",
-					   "http://x y", "http://x\ny",   "http://x\x7f",
-					   "//x",        "http://x\\@y/", "http://caf\xc3\xa9/" };
+					    "https://[2001:db8::1]/", "http://[2001:db8::1]:65535/",
+					    "http://x:1?y" };
+	static const char *const bad[] = { "",
+					   "http://",
+					   "https:///x",
+					   "http://?x",
+					   "http://:80/",
+					   "HTTP://x",
+					   "ftp://x",
+					   "http://a@b/",
+					   "http://x/#f",
+					   "http://x y",
+					   "http://x\ny",
+					   "http://x\x7f",
+					   "//x",
+					   "http://x\\@y/",
+					   "http://caf\xc3\xa9/",
+					   "http://x:0/",
+					   "http://x:65536/",
+					   "http://x:/",
+					   "http://x:8x/",
+					   "http://[::1]:99999" };
 
 	for (size_t i = 0; i < HF_ARRAY_LEN(good); i++)
 		assert_true(hf_webhook_url_is_valid(good[i]));
