@@ -6,6 +6,8 @@
 
 #include "room.h"
 
+#define SLICE_MS 10u
+
 static int set_open(struct client_set *set, struct room *room,
 		    void (*on_events)(evutil_socket_t, short, void *))
 {
@@ -24,15 +26,9 @@ static void set_close(struct client_set *set)
 		close(set->fd);
 }
 
-int client_sets_open(struct room *room, void (*on_events)(evutil_socket_t, short, void *))
-{
-	int err = set_open(&room->sets.clients, room, on_events);
-
-	return err < 0 ? err : set_open(&room->sets.lobby, room, on_events);
-}
-
 void client_sets_close(struct room *room)
 {
+	hf_wheel_disarm(&room->sets.next_slice);
 	set_close(&room->sets.lobby);
 	set_close(&room->sets.clients);
 }
@@ -70,12 +66,30 @@ void client_sets_admit(struct room *room, struct connection *connection)
 	connection->flags |= CONNECTION_ADMITTED;
 }
 
-/* Close or open the lobby as the number of logins says. */
+/* The rate is kept in slices of time: what was not used of one is lost. */
+static bool is_spent(struct room *room)
+{
+	struct client_sets *sets = &room->sets;
+	uint64_t per_second = room->config->limits.login_rate, slice = room_age_ms(room) / SLICE_MS;
+
+	if (per_second == 0)
+		return false;
+	if (sets->slice != slice) {
+		sets->slice = slice;
+		sets->left = HF_MAX(per_second * SLICE_MS / 1000, (uint64_t)1);
+	}
+	return sets->left == 0;
+}
+
+/* Close or open the lobby, as the logins in flight and their rate say. */
 static void mind_lobby(struct room *room)
 {
 	struct client_sets *sets = &room->sets;
-	bool full = sets->joining >= room->config->limits.logins_in_flight;
+	bool spent = is_spent(room);
+	bool full = spent || sets->joining >= room->config->limits.logins_in_flight;
 
+	if (spent)
+		hf_loop_arm(room->loop, &sets->next_slice, SLICE_MS);
 	if (full == sets->lobby_closed)
 		return;
 	if (full)
@@ -87,9 +101,16 @@ static void mind_lobby(struct room *room)
 		++*room->metrics.lobby_closed;
 }
 
+static void on_next_slice(struct hf_timer *timer, void *room)
+{
+	mind_lobby(room);
+}
+
 void client_sets_login_began(struct room *room)
 {
 	room->sets.joining++;
+	if (!is_spent(room) && room->sets.left > 0)
+		room->sets.left--;
 	mind_lobby(room);
 }
 
@@ -97,6 +118,14 @@ void client_sets_login_ended(struct room *room)
 {
 	room->sets.joining--;
 	mind_lobby(room);
+}
+
+int client_sets_open(struct room *room, void (*on_events)(evutil_socket_t, short, void *))
+{
+	int err = set_open(&room->sets.clients, room, on_events);
+
+	hf_timer_init(&room->sets.next_slice, on_next_slice, room);
+	return err < 0 ? err : set_open(&room->sets.lobby, room, on_events);
 }
 
 bool client_sets_lobby_waits(const struct room *room, int fd)

@@ -1,9 +1,9 @@
 /* services/room/client_sets.h - the two epoll sets that clients hang in.
  *
  * Who has not logged in waits in the lobby, and everybody else is among the clients. The lobby is
- * only looked at while fewer than limits.logins_in_flight logins wait for register: what comes back
- * after a network has failed stands in line there, unread, and those who are in notice little of
- * it. Both are plain events of the loop. */
+ * only looked at while fewer than limits.logins_in_flight logins wait for register, and
+ * limits.login_rate allows one more: what comes back after a network has failed stands in line
+ * there, unread, and those who are in notice little of it. Both are plain events of the loop. */
 #ifndef ROOM_CLIENT_SETS_H
 #define ROOM_CLIENT_SETS_H
 
@@ -19,7 +19,9 @@ struct client_set {
 
 struct client_sets {
 	struct client_set lobby, clients;
-	uint64_t joining; /* connections in that state */
+	uint64_t joining;     /* connections in that state */
+	uint64_t slice, left; /* of login_rate: which one it is, and logins left in it */
+	struct hf_timer next_slice;
 	bool lobby_closed;
 };
 

@@ -14,7 +14,7 @@
 #include "room.h"
 #include "tls.h"
 
-#define ACCEPTS_PER_TURN 64
+#define ACCEPTS_PER_TURN 16
 #define PAUSE_MS         200
 #define DEFER_ACCEPT_S                                                            \
 	1 /* who is silent is let in after a second, and the handshake clock runs \

@@ -49,7 +49,7 @@ struct room_config {
 		uint64_t per_ip_penalty_ms;
 		struct hf_strings per_ip_exempt;
 		uint64_t frames_per_second, bytes_per_second, login_max, frame_max;
-		uint64_t logins_in_flight;
+		uint64_t logins_in_flight, login_rate;
 		uint64_t unacked, send_queue, ack_backlog, partial_frames;
 		uint64_t handshake_timeout_ms, register_timeout_ms, ack_timeout_ms;
 		uint64_t upstream_in_flight, upstream_timeout_ms, events;

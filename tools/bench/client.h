@@ -42,6 +42,7 @@ struct fleet {
 	double back_rate;
 	uint64_t back_start_ns;
 	unsigned next_wave, current_wave;
+	uint64_t drop_pos; /* how far the current wave has come */
 	uint64_t end_ns, sweep_pos;
 	struct upstream *upstream; /* NULL: no such command */
 	struct ssl_ctx_st *tls;    /* NULL: plain */

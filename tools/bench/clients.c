@@ -5,6 +5,7 @@
 #include "client.h"
 
 #define SECOND_NS   1000000000ull
+#define BURST       32  /* drops, and returns, between two looks at the sockets */
 #define SWEEP_TICKS 100 /* every client is looked at once a second */
 
 static const struct options *options_of(const struct fleet *fleet)
@@ -35,7 +36,7 @@ static uint64_t make_returns(struct fleet *fleet)
 {
 	double share = options_of(fleet)->reconnect_rate / fleet->engine.worker->count;
 
-	while (fleet->next_back < fleet->back_count) {
+	for (unsigned i = 0; fleet->next_back < fleet->back_count; i++) {
 		struct client *client = &fleet->clients[fleet->back[fleet->next_back]];
 		uint64_t due_ns = fleet->back_start_ns;
 
@@ -43,6 +44,8 @@ static uint64_t make_returns(struct fleet *fleet)
 			due_ns += (uint64_t)((double)fleet->next_back / share * 1e9);
 		if (due_ns > fleet->engine.now_ns)
 			return due_ns;
+		if (i == BURST)
+			return fleet->engine.now_ns;
 		fleet->next_back++;
 		client_start(client, due_ns);
 	}
@@ -59,7 +62,6 @@ static bool chosen(uint32_t number, unsigned wave, double fraction)
 	return (double)hash < fraction * 4294967296.0;
 }
 
-/* The same clients drop in each wave, so that the others stay a steady measure. */
 static void begin_wave(struct fleet *fleet)
 {
 	struct wave *wave = &fleet->engine.worker->stats->waves[fleet->next_wave];
@@ -67,19 +69,31 @@ static void begin_wave(struct fleet *fleet)
 	fleet->back_count = fleet->next_back = 0;
 	fleet->back_start_ns = wave->begin_ns = fleet->engine.now_ns;
 	fleet->current_wave = ++fleet->next_wave;
-	for (uint64_t i = 0; i < fleet->count; i++) {
-		struct client *client = &fleet->clients[i];
+	fleet->drop_pos = 0;
+	fleet->in_storm = true;
+}
+
+/* The same clients drop in each wave, so that the others stay a steady measure; and some of them at
+ * a time, so that these are read meanwhile. */
+static uint64_t drop_some(struct fleet *fleet)
+{
+	struct wave *wave = &fleet->engine.worker->stats->waves[fleet->current_wave - 1];
+	unsigned dropped = 0;
+
+	for (; fleet->drop_pos < fleet->count && dropped < BURST; fleet->drop_pos++) {
+		struct client *client = &fleet->clients[fleet->drop_pos];
 
 		if (client->state != CLIENT_OPEN ||
 		    !chosen(client->number, 0, options_of(fleet)->fraction))
 			continue;
 		client_drop(client, options_of(fleet)->reset);
 		client->dropped = true;
-		client->wave = (uint8_t)fleet->next_wave;
-		fleet->back[fleet->back_count++] = (uint32_t)i;
+		client->wave = (uint8_t)fleet->current_wave;
+		fleet->back[fleet->back_count++] = (uint32_t)fleet->drop_pos;
 		wave->dropped++;
+		dropped++;
 	}
-	fleet->in_storm = true;
+	return fleet->drop_pos < fleet->count ? fleet->engine.now_ns : UINT64_MAX;
 }
 
 static uint64_t wave_due(const struct fleet *fleet)
@@ -107,6 +121,8 @@ static uint64_t on_schedule(struct engine *engine)
 				wave_ns = UINT64_MAX;
 			}
 		}
+		if (fleet->current_wave > 0)
+			wave_ns = HF_MIN(wave_ns, drop_some(fleet));
 		back_ns = make_returns(fleet);
 		next_ns = HF_MIN(next_ns, HF_MIN(wave_ns, back_ns));
 	}
@@ -139,7 +155,8 @@ static bool wave_is_over(const struct fleet *fleet)
 {
 	const struct wave *wave = &fleet->engine.worker->stats->waves[fleet->current_wave - 1];
 
-	return fleet->next_back == fleet->back_count && wave->recovered == wave->dropped;
+	return fleet->drop_pos == fleet->count && fleet->next_back == fleet->back_count &&
+	       wave->recovered == wave->dropped;
 }
 
 static void on_tick(struct engine *engine)

@@ -113,6 +113,7 @@ class Rig:
         chosen = {role: dict(QUIET) for role in ("register", "saver", "coordinator", "room", "center",
                                                  "dispatcher")}
         chosen["room"]["limits__accept_rate"] = 1000000
+        chosen["room"]["limits__login_rate"] = 0
         for role, more in (settings or {}).items():
             chosen[role].update(more)
         self.cluster.start(chosen, **counts)

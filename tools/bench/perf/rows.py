@@ -360,7 +360,7 @@ def storm():
     clients = scaled(8000)
     ratios = []
     with Rig() as bed, tempfile.TemporaryDirectory() as out:
-        bed.start({"room": {"tcp__congestion": CONGESTION}})
+        bed.start({"room": {"tcp__congestion": CONGESTION, "limits__login_rate": 5000}})  # the default
         for number in range(max(ROUNDS // 2, 1)):
             folder = os.path.join(out, str(number))
             run = subprocess.Popen(bed.client_command("storm", clients, connrate=4000, settle="8s", waves=2,
