@@ -16,7 +16,7 @@
 #include "room.h"
 #include "tls.h"
 
-#define EVENTS_MAX               64
+#define EVENTS_MAX               128
 #define LOGGED_CLOSES_PER_SECOND 20
 #define READ_SIZE                65536u
 #define TLS_STEPS_PER_TURN       32 /* a handshake step costs as much as dozens of reads */
