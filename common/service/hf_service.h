@@ -110,7 +110,8 @@ struct hf_service_type {
 	/* Ready, and yet something that an operator should see: a short remark for /readyz, or
 	 * NULL. May be NULL itself. */
 	const char *(*remark)(struct hf_service *service);
-	/* TERM came, or hf_service_drain(): bring nothing new in, move what is there. May be NULL. */
+	/* TERM came, or hf_service_drain(): bring nothing new in, move what is there. May be NULL.
+	 */
 	void (*drain)(struct hf_service *service);
 	bool (*drained)(
 		struct hf_service *service); /* asked every 20 ms; NULL: no calls unanswered */
