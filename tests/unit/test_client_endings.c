@@ -68,6 +68,9 @@ static void test_garbage_ends_the_connection_and_the_client_comes_back(void **st
 	struct hf_wire_frame frame;
 	struct hf_wire_bye bye;
 
+	/* Time to read its BYE: the fake server has one connection, and the next takes its place.
+	 */
+	f.config.backoff_base_ms = f.config.backoff_cap_ms = 1000;
 	fixture_connect(&f);
 	server_send(&f.server, "GET / HTTP/1.1\r\n\r\n", 18);
 	frame = server_frame(&f, &f.server, HF_WIRE_BYE);
