@@ -136,6 +136,36 @@ int hf_text_parse_size(const char *text, uint64_t *ret_bytes)
 	return parse_with_unit(text, units, HF_ARRAY_LEN(units), ret_bytes);
 }
 
+bool hf_text_json_is_deep(const void *data, size_t len, size_t most)
+{
+	const uint8_t *text = data;
+	size_t opening = 0, depth = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; i < len; i++) /* most texts have too few to be too deep */
+		opening += (text[i] == '{') | (text[i] == '[');
+	if (opening <= most)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = text[i];
+
+		if (in_string) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				in_string = false;
+		} else if (c == '"') {
+			in_string = true;
+		} else if (c == '{' || c == '[') {
+			if (++depth > most)
+				return true;
+		} else if ((c == '}' || c == ']') && depth > 0) {
+			depth--;
+		}
+	}
+	return false;
+}
+
 static const char base64_digits[2][65] = {
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",

@@ -21,6 +21,10 @@ HF_MUST_CHECK int hf_text_parse_size(const char *text, uint64_t *ret_bytes);
 /* Whole string, decimal, no sign. 0, -EINVAL or -ERANGE. */
 HF_MUST_CHECK int hf_text_parse_uint(const char *text, size_t len, uint64_t *ret);
 
+/* Is JSON nested deeper than `most` brackets? Parsers recurse: ask before one gets text from
+ * outside. What is no JSON may be told either way. */
+bool hf_text_json_is_deep(const void *data, size_t len, size_t most);
+
 /* RFC 4648. `ret` has room for the decoded size (at most 3/4 of len + 3). url: the URL-safe
  * alphabet, padding optional; else the standard one, padding required. Strict: no white space, no
  * stray bits. Returns the decoded length or -EINVAL. */

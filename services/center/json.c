@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "hf_text.h"
 #include "json_slate.h"
 
 static bool is_space(uint8_t c)
@@ -176,43 +177,12 @@ struct hf_bytes json_member(struct hf_bytes object, const char *name)
 	return (struct hf_bytes){ NULL, 0 };
 }
 
-/* Brackets outside of strings, counted before jansson recurses into them. */
-static bool is_too_deep(struct hf_bytes text)
-{
-	size_t opening = 0;
-	unsigned depth = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; i < text.len; i++) /* most texts have too few to be too deep */
-		opening += (text.data[i] == '{') | (text.data[i] == '[');
-	if (opening <= JSON_DEPTH_LIMIT)
-		return false;
-	for (size_t i = 0; i < text.len; i++) {
-		uint8_t c = text.data[i];
-
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '{' || c == '[') {
-			if (++depth > JSON_DEPTH_LIMIT)
-				return true;
-		} else if ((c == '}' || c == ']') && depth > 0) {
-			depth--;
-		}
-	}
-	return false;
-}
-
 json_t *json_parse_object(struct hf_bytes text, struct problem *ret_problem)
 {
 	json_error_t error;
 	json_t *root;
 
-	if (is_too_deep(text)) {
+	if (hf_text_json_is_deep(text.data, text.len, JSON_DEPTH_LIMIT)) {
 		problem_set(ret_problem, 400, "BAD_JSON", NULL, NULL,
 			    "the body is nested deeper than %d levels", JSON_DEPTH_LIMIT);
 		return NULL;

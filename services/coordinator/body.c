@@ -11,37 +11,11 @@
 
 #define DEPTH_MAX 64
 
-/* Parsers recurse: what is nested deeper than anybody means is not handed to one. */
-static bool is_shallow(struct hf_bytes text)
-{
-	bool in_string = false;
-	unsigned depth = 0;
-
-	for (size_t i = 0; i < text.len; i++) {
-		uint8_t c = text.data[i];
-
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '[' || c == '{') {
-			if (++depth > DEPTH_MAX)
-				return false;
-		} else if ((c == ']' || c == '}') && depth > 0) {
-			depth--;
-		}
-	}
-	return true;
-}
-
 bool body_is_json(struct hf_bytes text)
 {
 	json_t *value;
 
-	if (!is_shallow(text))
+	if (hf_text_json_is_deep(text.data, text.len, DEPTH_MAX))
 		return false;
 	value = json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY, NULL);
 

@@ -225,6 +225,22 @@ static void test_sloppy_base64_is_refused(void **state)
 	assert_int_equal(hf_base64_decode("Zg==", 4, true, decoded), 1); /* padding is optional */
 }
 
+static bool deep(const char *text, size_t most)
+{
+	return hf_text_json_is_deep(text, strlen(text), most);
+}
+
+static void test_nesting_is_counted_outside_of_strings(void **state)
+{
+	assert_false(deep("", 0));
+	assert_false(deep("[[1],[2],{\"a\":[3]}]", 3)); /* more brackets than levels */
+	assert_true(deep("[[1],[2],{\"a\":[3]}]", 2));
+	assert_false(deep("[\"[[[[[\\\"[[[\"]", 1));
+	assert_true(deep("[\"\\\\\",[1]]", 1)); /* the backslash is escaped, not the quote */
+	assert_false(deep("]]]]]][[]", 2));     /* no JSON, and no harm */
+	assert_true(deep("[[[[[[[[", 7));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +254,7 @@ int main(void)
 		cmocka_unit_test(test_base64_gives_the_examples_of_rfc_4648),
 		cmocka_unit_test(test_every_byte_survives_base64),
 		cmocka_unit_test(test_sloppy_base64_is_refused),
+		cmocka_unit_test(test_nesting_is_counted_outside_of_strings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
