@@ -12,13 +12,18 @@
 static uint8_t secret[192];
 static uint64_t random_state[4]; /* xoshiro256++ (Blackman and Vigna 2019) */
 
+void hf_random_reseed(void)
+{
+	do
+		hf_random_bytes(random_state, sizeof(random_state));
+	while ((random_state[0] | random_state[1] | random_state[2] | random_state[3]) == 0);
+}
+
 /* Before main(), so that no hash has to ask whether there is a secret yet. */
 __attribute__((constructor)) static void seed_process(void)
 {
 	hf_random_bytes(secret, sizeof(secret));
-	do
-		hf_random_bytes(random_state, sizeof(random_state));
-	while ((random_state[0] | random_state[1] | random_state[2] | random_state[3]) == 0);
+	hf_random_reseed();
 }
 
 uint64_t hf_hash(const void *data, size_t len)

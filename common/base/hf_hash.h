@@ -32,5 +32,7 @@ void hf_random_bytes(void *ret, size_t len);
 /* Fast, seeded from the kernel, not for secrets: jitter and sampling. */
 uint64_t hf_random_u64(void);
 uint64_t hf_random_below(uint64_t bound); /* 0..bound-1, without bias; bound > 0 */
+/* For a child that goes on after fork(): else it draws what its parent and siblings draw. */
+void hf_random_reseed(void);
 
 #endif

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from harness.callback import Callback
 from harness.cluster import BUILD, binary
+from harness.line import Line
 from harness.waiting import wait_until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -88,6 +90,57 @@ def test_batches_are_sent_and_counted_by_message(cluster, app, tmp_path):
     assert "100 new, 0 lost" in finish(receiver)
 
 
+@pytest.fixture
+def line(cluster):
+    line = Line(cluster.room_address())
+    yield line
+    line.close()
+
+
+def test_clients_that_are_cut_come_back(cluster, app, line, tmp_path):
+    run = clients(cluster, app, tmp_path, "conn", 12, duration=0, addr=line.address, first_retry="300ms", processes=2)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 12)
+    line.cut()
+    wait_until(lambda: cluster.room.metric("holdfast_room_logins_total", code="ok") == 24)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 12)
+    run.send_signal(signal.SIGTERM)
+    assert "24 logged in, 0 failed, 12 cut, 12 reconnected" in finish(run)
+    assert summary(tmp_path, "conn")["connections"]["reconnected_by"] == {"cut": 12}
+
+
+def test_clients_that_are_cut_stay_away_without_retry(cluster, app, line, tmp_path):
+    run = clients(cluster, app, tmp_path, "conn", 5, duration=0, addr=line.address, first_retry="0s", retry="off")
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 5)
+    line.cut()
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 0)
+    run.send_signal(signal.SIGTERM)
+    assert "5 begun, 5 logged in, 0 failed, 5 cut, 0 reconnected" in finish(run)
+
+
+def test_who_is_refused_tries_again_and_says_by_whom(new_cluster, tmp_path):
+    app = new_cluster.add_app(7)
+    new_cluster.start(settings={"room": {"limits__connections": "8"}})
+    run = clients(new_cluster, app, tmp_path, "conn", 12, duration=0, backoff="50ms,200ms")
+    wait_until(lambda: new_cluster.room.metric("holdfast_room_connections_rejected_total") >= 20)
+    run.send_signal(signal.SIGTERM)
+    finish(run)
+    connections = summary(tmp_path, "conn")["connections"]
+    assert connections["opened"] == 8 and connections["reconnected"] == 0 and connections["failed"] >= 20
+    assert sum(connections["failed_by"].values()) == connections["failed"]
+    finish(clients(new_cluster, app, tmp_path, "conn", 3, duration="1s", addr="127.0.0.1:1", backoff="10ms,20ms"),
+           UNREACHABLE)
+    connections = summary(tmp_path, "conn")["connections"]
+    assert connections["failed_by"] == {"refused": connections["failed"]} and connections["failed"] > 10
+
+
+def test_an_option_says_its_limits(tmp_path):
+    for option, value, said in (("backoff", "1s", "two times"), ("backoff", "5s,1s", "smaller one first"),
+                                ("retry", "maybe", "on or off"), ("login-timeout", "1ms", "100ms to 1h")):
+        run = bench("conn", {"addr": "127.0.0.1:1", "token-file": tmp_path / "none", option: value})
+        output, errors = run.communicate(timeout=20)
+        assert run.returncode == 1 and f"--{option}: " in errors and said in errors, errors
+
+
 def test_storm_drops_its_share_and_gets_it_back(cluster, app, tmp_path):
     output = finish(clients(cluster, app, tmp_path, "storm", 60, settle="500ms", waves=2, wave_every="2s",
                             duration="2s"))
@@ -128,9 +181,10 @@ def test_clients_speak_tls_and_check_the_certificate(new_cluster, tmp_path):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                     "-days", "2", "-subj", "/CN=elsewhere", "-keyout", str(tmp_path / "other.key"), "-out", str(other)],
                    check=True, capture_output=True)
-    output = finish(clients(new_cluster, app, tmp_path, "conn", 3, duration="1s", tls=True, ca_file=str(other)),
-                    UNREACHABLE)
+    output = finish(clients(new_cluster, app, tmp_path, "conn", 3, duration="1s", tls=True, ca_file=str(other),
+                            retry="off"), UNREACHABLE)
     assert "0 logged in, 3 failed" in output
+    assert summary(tmp_path, "conn")["connections"]["failed_by"] == {"tls": 3}
 
 
 def test_http_asks_the_dispatcher(cluster, app, tmp_path):

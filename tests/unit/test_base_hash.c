@@ -1,6 +1,8 @@
 #include "test_base.h"
 
 #include <math.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "hf_hash.h"
 
@@ -126,6 +128,29 @@ static void test_random_numbers_stay_below_their_bound_and_reach_all_of_it(void 
 	assert_true(hf_random_u64() != hf_random_u64());
 }
 
+static void test_random_numbers_are_others_after_a_reseed(void **state)
+{
+	uint64_t here[4], there[4];
+	int pipes[2];
+	pid_t child;
+
+	assert_int_equal(pipe(pipes), 0);
+	child = fork();
+	if (child == 0) {
+		hf_random_reseed();
+		for (int i = 0; i < 4; i++)
+			there[i] = hf_random_u64();
+		_exit(write(pipes[1], there, sizeof(there)) == sizeof(there) ? 0 : 1);
+	}
+	for (int i = 0; i < 4; i++)
+		here[i] = hf_random_u64();
+	assert_int_equal(read(pipes[0], there, sizeof(there)), sizeof(there));
+	assert_memory_not_equal(here, there, sizeof(here));
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 static void test_random_bytes_fill_all_they_are_given(void **state)
 {
 	uint8_t *bytes = calloc(1000, 1);
@@ -150,6 +175,7 @@ int main(void)
 		cmocka_unit_test(test_a_node_that_leaves_moves_only_its_own_keys),
 		cmocka_unit_test(test_keys_are_shared_in_proportion_to_weight),
 		cmocka_unit_test(test_random_numbers_stay_below_their_bound_and_reach_all_of_it),
+		cmocka_unit_test(test_random_numbers_are_others_after_a_reseed),
 		cmocka_unit_test(test_random_bytes_fill_all_they_are_given),
 	};
 

@@ -47,6 +47,10 @@ struct list {
 	char *items[LIST_MAX];
 };
 
+struct wait_range {
+	uint32_t base_ms, cap_ms;
+};
+
 struct options {
 	unsigned command; /* enum command_kind */
 	const char *command_name;
@@ -60,6 +64,9 @@ struct options {
 	char *prefix;
 	double connect_rate, rate;
 	uint64_t duration_ms, heartbeat_s;
+	bool retry;
+	uint64_t login_timeout_ms, first_retry_ms;
+	struct wait_range backoff;
 	bool no_ack, tls;
 	char *ca_file;
 	uint64_t expect;
@@ -93,8 +100,21 @@ enum counter {
 	COUNT_STARTED,   /* connection attempts */
 	COUNT_CONNECTED, /* TCP */
 	COUNT_LOGINS,
-	COUNT_FAILED, /* attempts that did not get to LOGIN_ACK */
-	COUNT_CUT,    /* logged-in connections that ended without BYE, not by us */
+	COUNT_FAILED,             /* attempts that did not get to LOGIN_ACK; each is one of: */
+	COUNT_FAILED_REFUSED,     /* nobody listens there */
+	COUNT_FAILED_UNREACHABLE, /* no way there */
+	COUNT_FAILED_TIMEOUT,     /* of the kernel, or --login-timeout */
+	COUNT_FAILED_RESET,       /* closed or reset before LOGIN_ACK, without BYE */
+	COUNT_FAILED_BYE,         /* BYE before LOGIN_ACK: refused[] has the codes */
+	COUNT_FAILED_TLS,
+	COUNT_FAILED_PROTOCOL, /* what came is not this protocol */
+	COUNT_FAILED_LOCAL,    /* no descriptor, port or memory here */
+	COUNT_CUT,             /* logged-in connections that ended without BYE, not by us */
+	COUNT_RECONNECTED,     /* logins of who came back; by enum back: */
+	COUNT_RECONNECTED_FAILED,
+	COUNT_RECONNECTED_CLOSED,
+	COUNT_RECONNECTED_CUT,
+	COUNT_RECONNECTED_WAVE,
 	COUNT_RX_MESSAGES,
 	COUNT_RX_BYTES, /* all that was read */
 	COUNT_UNIQUE,   /* of this tool's messages: seen for the first time */
@@ -121,6 +141,9 @@ enum counter {
 	COUNTERS
 };
 extern const char *const counter_names[COUNTERS];
+
+/* Why a client that comes back was not there; the first reason, when several came together. */
+enum back { BACK_NONE, BACK_FAILED, BACK_CLOSED, BACK_CUT, BACK_WAVE };
 
 enum hist {
 	HIST_CONNECT,           /* connect() to established */
@@ -157,13 +180,14 @@ struct wave {
 /* One worker's; all in microseconds but where the name says otherwise. */
 struct stats {
 	uint64_t counters[COUNTERS];
-	int64_t open;    /* logged in now */
-	int64_t opening; /* between connect() and LOGIN_ACK */
-	uint64_t closed[CLOSE_CODES];
-	uint64_t cpu_us;          /* of this process so far */
-	uint64_t lag_max_us;      /* since the supervisor last looked */
-	uint64_t heartbeat_turns; /* grows while the worker lives */
-	bool schedule_done;       /* all arrivals were made */
+	int64_t open;                  /* logged in now */
+	int64_t opening;               /* between connect() and LOGIN_ACK */
+	uint64_t refused[CLOSE_CODES]; /* BYE before LOGIN_ACK */
+	uint64_t closed[CLOSE_CODES];  /* and after it */
+	uint64_t cpu_us;               /* of this process so far */
+	uint64_t lag_max_us;           /* since the supervisor last looked */
+	uint64_t heartbeat_turns;      /* grows while the worker lives */
+	bool schedule_done;            /* all arrivals were made */
 	struct wave waves[WAVES_MAX];
 	struct hf_histogram hist[HISTS];
 };

@@ -47,21 +47,49 @@ static void finish(struct client *client)
 	client->partial_len = client->partial_size = 0;
 }
 
-/* The server or the network ended it. */
-static void lose(struct client *client, bool with_bye)
+/* The server or the network ended it; `failure` is what became of an attempt. */
+static void lose(struct client *client, enum counter failure)
 {
-	if (client->state != CLIENT_OPEN)
-		count(client, COUNT_FAILED, 1);
-	else if (!with_bye)
+	enum back why = client->state == CLIENT_OPEN ? BACK_CUT : BACK_FAILED;
+
+	if (why == BACK_CUT) {
 		count(client, COUNT_CUT, 1);
+	} else {
+		count(client, COUNT_FAILED, 1);
+		count(client, failure, 1);
+	}
 	finish(client);
+	retry_plan(client, why, 0, 0);
+}
+
+static enum counter failure_of(int err)
+{
+	switch (err) {
+	case ECONNREFUSED:
+		return COUNT_FAILED_REFUSED;
+	case ETIMEDOUT:
+		return COUNT_FAILED_TIMEOUT;
+	case ECONNRESET:
+	case EPIPE:
+		return COUNT_FAILED_RESET;
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return COUNT_FAILED_UNREACHABLE;
+	default:
+		return COUNT_FAILED_LOCAL;
+	}
+}
+
+void client_give_up(struct client *client)
+{
+	lose(client, COUNT_FAILED_TIMEOUT);
 }
 
 bool client_send(struct client *client, const uint8_t *data, size_t len)
 {
 	/* A device sends little: a socket that is full is one whose server has stopped reading. */
 	if (secure_send(client, data, len) != (ssize_t)len) {
-		lose(client, false);
+		lose(client, COUNT_FAILED_RESET);
 		return false;
 	}
 	client->last_sent_s = (uint32_t)(client->fleet->engine.now_ns / 1000000000u);
@@ -97,7 +125,7 @@ static void login(struct client *client)
 	body.sessions[0].token = hf_bytes_of(token, token_len > 0 ? (size_t)token_len : 0);
 	frame_len = hf_wire_encode_login(&body, frame, sizeof(frame));
 	if (frame_len < 0) {
-		lose(client, false);
+		lose(client, COUNT_FAILED_LOCAL);
 		return;
 	}
 	client_send(client, frame, (size_t)frame_len);
@@ -107,20 +135,21 @@ void client_start(struct client *client, uint64_t intended_ns)
 {
 	struct engine *engine = &client->fleet->engine;
 	const struct targets *targets = engine->worker->targets;
-	const struct target *room = &targets->rooms[client->number % targets->count];
+	const struct target *room = &targets->rooms[client->room];
 	int on = 1, fd;
 
 	client->intended_ns = intended_ns;
 	client->started_ns = engine->now_ns;
+	client->connected_ns = 0;
 	count(client, COUNT_STARTED, 1);
-	fd = socket(room->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		count(client, COUNT_FAILED, 1);
-		return;
-	}
-	client->fd = fd;
 	client->state = CLIENT_CONNECTING;
 	stats_of(client)->opening++;
+	fd = socket(room->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	client->fd = fd;
+	if (fd < 0) {
+		lose(client, COUNT_FAILED_LOCAL);
+		return;
+	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (targets->source_count > 0) {
 		uint64_t place = client->number / targets->count % targets->source_count;
@@ -128,14 +157,15 @@ void client_start(struct client *client, uint64_t intended_ns)
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 		if (bind(fd, (const struct sockaddr *)&targets->sources[place].address,
 			 targets->sources[place].len) < 0) {
-			lose(client, false);
+			lose(client, COUNT_FAILED_LOCAL);
 			return;
 		}
 	}
-	if ((connect(fd, (const struct sockaddr *)&room->address, room->len) < 0 &&
-	     errno != EINPROGRESS) ||
-	    engine_watch(engine, fd, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT, &client->source) < 0)
-		lose(client, false);
+	if (connect(fd, (const struct sockaddr *)&room->address, room->len) < 0 &&
+	    errno != EINPROGRESS)
+		lose(client, failure_of(errno));
+	else if (engine_watch(engine, fd, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT, &client->source) < 0)
+		lose(client, COUNT_FAILED_LOCAL);
 }
 
 static void on_handshake(struct client *client)
@@ -146,7 +176,7 @@ static void on_handshake(struct client *client)
 
 	if (result < 0 ||
 	    engine_watch(engine, client->fd, EPOLL_CTL_MOD, events, &client->source) < 0) {
-		lose(client, false);
+		lose(client, COUNT_FAILED_TLS);
 	} else if (result == 1) {
 		record_ns(client, HIST_TLS, client->connected_ns, engine->now_ns);
 		client->state = CLIENT_LOGIN;
@@ -161,8 +191,10 @@ static void on_connected(struct client *client)
 	int err = 0;
 
 	getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &err, &len);
-	if (err != 0 || engine_watch(engine, client->fd, EPOLL_CTL_MOD, EPOLLIN, &client->source)) {
-		lose(client, false);
+	if (err == 0)
+		err = -engine_watch(engine, client->fd, EPOLL_CTL_MOD, EPOLLIN, &client->source);
+	if (err != 0) {
+		lose(client, failure_of(err));
 		return;
 	}
 	count(client, COUNT_CONNECTED, 1);
@@ -175,7 +207,7 @@ static void on_connected(struct client *client)
 	}
 	client->state = CLIENT_TLS;
 	if (secure_begin(client) < 0)
-		lose(client, false);
+		lose(client, COUNT_FAILED_LOCAL);
 	else
 		on_handshake(client);
 }
@@ -194,6 +226,11 @@ static void on_login_ack(struct client *client, struct hf_bytes body)
 	stats->opening--;
 	stats->open++;
 	count(client, COUNT_LOGINS, 1);
+	if (client->back != BACK_NONE) {
+		count(client, COUNT_RECONNECTED, 1);
+		count(client, COUNT_RECONNECTED + client->back, 1);
+		client->back = BACK_NONE;
+	}
 	record_ns(client, HIST_LOGIN, client->intended_ns, engine->now_ns);
 	record_ns(client, HIST_LOGIN_UNCORRECTED, client->started_ns, engine->now_ns);
 	if (client->wave > 0) {
@@ -284,12 +321,21 @@ static void flush_acks(struct client *client)
 
 static void on_bye(struct client *client, struct hf_bytes body)
 {
+	enum back why = client->state == CLIENT_OPEN ? BACK_CLOSED : BACK_FAILED;
+	struct stats *stats = stats_of(client);
 	struct hf_wire_bye bye;
 
 	if (hf_wire_decode_bye(body, &bye) < 0)
-		bye.code = 0;
-	stats_of(client)->closed[close_index(bye.code)]++;
-	lose(client, true);
+		bye.code = bye.delay_ms = 0;
+	if (why == BACK_CLOSED) {
+		stats->closed[close_index(bye.code)]++;
+	} else {
+		stats->refused[close_index(bye.code)]++;
+		count(client, COUNT_FAILED, 1);
+		count(client, COUNT_FAILED_BYE, 1);
+	}
+	finish(client);
+	retry_plan(client, why, bye.code, bye.delay_ms);
 }
 
 static void on_frame(struct client *client, const struct hf_wire_frame *frame)
@@ -371,7 +417,7 @@ static void on_readable(struct client *client)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		lose(client, false);
+		lose(client, COUNT_FAILED_RESET);
 		return;
 	}
 	count(client, COUNT_RX_BYTES, (uint64_t)n);
@@ -384,7 +430,7 @@ static void on_readable(struct client *client)
 	if (client->fd < 0)
 		return;
 	if (taken < 0 || !keep_rest(client, buffer + taken, have - (size_t)taken, need))
-		lose(client, false);
+		lose(client, taken < 0 ? COUNT_FAILED_PROTOCOL : COUNT_FAILED_LOCAL);
 }
 
 static void on_events(struct source *source, uint32_t events)
@@ -416,6 +462,7 @@ void client_init(struct client *client, struct fleet *fleet, uint32_t number)
 	client->fleet = fleet;
 	client->fd = -1;
 	client->number = number;
+	client->room = (uint8_t)(number % fleet->engine.worker->targets->count);
 }
 
 void client_drop(struct client *client, bool reset)

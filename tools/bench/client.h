@@ -13,18 +13,29 @@ struct client {
 	struct source source;
 	struct fleet *fleet;
 	int fd;
-	uint8_t state; /* enum client_state */
-	bool dropped;  /* by a wave, at least once */
-	uint8_t wave;  /* the wave that it comes back from, + 1 */
-	uint8_t spare;
-	uint32_t number; /* counted from --startnumber, over all workers */
+	uint8_t state;    /* enum client_state */
+	bool dropped;     /* by a wave, at least once */
+	uint8_t wave;     /* the wave that it comes back from, + 1 */
+	uint8_t attempts; /* that failed, or connections that ended, one after the other */
+	uint32_t number;  /* counted from --startnumber, over all workers */
 	uint32_t heartbeat_s, last_sent_s;
 	uint32_t partial_len, partial_size;
 	uint8_t *partial; /* a frame that is not complete */
 	uint64_t intended_ns, started_ns, connected_ns;
 	uint32_t run;           /* whose messages `highest` and `seen` are about */
+	uint8_t room;           /* where it goes next */
+	uint8_t back;           /* enum back */
 	uint64_t highest, seen; /* bit i: highest - i came */
 	struct ssl_st *tls;     /* NULL: plain */
+};
+
+/* Who is to be started again, the earliest first: a heap, in which each client is at most once. */
+struct retries {
+	struct retry {
+		uint64_t due_ns;
+		uint32_t client;
+	} * heap;
+	size_t count;
 };
 
 /* All clients of one worker. */
@@ -39,11 +50,11 @@ struct fleet {
 	/* the schedules, clients.c */
 	uint64_t next_arrival, next_back, back_count;
 	uint32_t *back; /* clients to reconnect, in order */
-	double back_rate;
 	uint64_t back_start_ns;
 	unsigned next_wave, current_wave;
 	uint64_t drop_pos; /* how far the current wave has come */
 	uint64_t end_ns, sweep_pos;
+	struct retries retries;
 	struct upstream *upstream; /* NULL: no such command */
 	struct ssl_ctx_st *tls;    /* NULL: plain */
 };
@@ -55,8 +66,19 @@ void client_start(struct client *client, uint64_t intended_ns);
 /* Ends the connection: by BYE and FIN, or RST. */
 void client_drop(struct client *client, bool reset);
 void client_ping(struct client *client);
+/* An attempt that has taken too long. */
+void client_give_up(struct client *client);
 /* False: the connection is gone. */
 bool client_send(struct client *client, const uint8_t *data, size_t len);
+
+/* retry.c: who comes back after an end that was not ours, and when. */
+HF_MUST_CHECK int retry_open(struct fleet *fleet); /* 0 or -ENOMEM */
+void retry_close(struct fleet *fleet);
+/* `why` is what ended: an attempt, or a connection that was logged in. `code` and `delay_ms` are of
+ * its BYE; 0: there was none. */
+void retry_plan(struct client *client, enum back why, unsigned code, uint32_t delay_ms);
+/* Starts some of those that are due; when the next ones are. */
+uint64_t retry_due(struct fleet *fleet);
 
 /* secure.c: TLS. */
 HF_MUST_CHECK int secure_open(struct fleet *fleet); /* 0, or -errno after saying why */

@@ -5,7 +5,7 @@
 #include "client.h"
 
 #define SECOND_NS   1000000000ull
-#define BURST       32  /* drops, and returns, between two looks at the sockets */
+#define BURST       32  /* starts, and drops, of a kind between two looks at the sockets */
 #define SWEEP_TICKS 100 /* every client is looked at once a second */
 
 static const struct options *options_of(const struct fleet *fleet)
@@ -22,11 +22,15 @@ static uint64_t arrival_due(const struct fleet *fleet, uint64_t i)
 
 static uint64_t make_arrivals(struct fleet *fleet)
 {
+	unsigned made = 0;
+
 	while (fleet->next_arrival < fleet->count) {
 		uint64_t due_ns = arrival_due(fleet, fleet->next_arrival);
 
 		if (due_ns > fleet->engine.now_ns)
 			return due_ns;
+		if (made++ == BURST)
+			return fleet->engine.now_ns;
 		client_start(&fleet->clients[fleet->next_arrival++], due_ns);
 	}
 	return UINT64_MAX;
@@ -88,6 +92,7 @@ static uint64_t drop_some(struct fleet *fleet)
 			continue;
 		client_drop(client, options_of(fleet)->reset);
 		client->dropped = true;
+		client->back = BACK_WAVE;
 		client->wave = (uint8_t)fleet->current_wave;
 		fleet->back[fleet->back_count++] = (uint32_t)fleet->drop_pos;
 		wave->dropped++;
@@ -110,6 +115,8 @@ static uint64_t on_schedule(struct engine *engine)
 	struct fleet *fleet = engine->ctx;
 	uint64_t next_ns = make_arrivals(fleet), wave_ns = UINT64_MAX, back_ns;
 
+	next_ns = HF_MIN(next_ns, retry_due(fleet));
+
 	engine->worker->stats->schedule_done = fleet->next_arrival == fleet->count;
 	if (fleet->upstream != NULL)
 		next_ns = HF_MIN(next_ns, upstream_send_due(fleet));
@@ -129,11 +136,13 @@ static uint64_t on_schedule(struct engine *engine)
 	return next_ns;
 }
 
-/* Beats: a share of the clients each tick, each of them once a second. */
+/* Beats, and attempts without an answer: a share of the clients each tick, each of them once a
+ * second. */
 static void sweep(struct fleet *fleet)
 {
 	uint32_t now_s = (uint32_t)(fleet->engine.now_ns / SECOND_NS);
 	uint64_t share = fleet->count / SWEEP_TICKS + 1;
+	uint64_t limit_ns = options_of(fleet)->login_timeout_ms * 1000000u;
 
 	for (uint64_t i = 0; i < share && i < fleet->count; i++) {
 		struct client *client = &fleet->clients[fleet->sweep_pos];
@@ -143,11 +152,9 @@ static void sweep(struct fleet *fleet)
 		if (client->state == CLIENT_OPEN && client->heartbeat_s > 0 &&
 		    now_s - client->last_sent_s + 2 >= client->heartbeat_s)
 			client_ping(client);
-		/* A return that was refused is tried again; its time counts from the wave. */
-		else if (client->state == CLIENT_IDLE && client->wave > 0 &&
-			 fleet->next_back == fleet->back_count &&
-			 fleet->engine.now_ns - client->started_ns > SECOND_NS)
-			client_start(client, client->intended_ns);
+		else if (client->state != CLIENT_IDLE && client->state != CLIENT_OPEN &&
+			 fleet->engine.now_ns - client->started_ns >= limit_ns)
+			client_give_up(client);
 	}
 }
 
@@ -204,6 +211,8 @@ int clients_run(struct worker *worker)
 	for (uint64_t i = 0; i < fleet->count; i++)
 		client_init(&fleet->clients[i], fleet,
 			    (uint32_t)(i * worker->count + worker->index));
+	if ((err = retry_open(fleet)) < 0)
+		goto out;
 	if (worker->options->tls && (err = secure_open(fleet)) < 0)
 		goto out;
 	if (worker->options->command == COMMAND_UPSTREAM && (err = upstream_open(fleet)) < 0)
@@ -219,6 +228,7 @@ int clients_run(struct worker *worker)
 		client_drop(&fleet->clients[i], false);
 out:
 	upstream_close(fleet);
+	retry_close(fleet);
 	secure_close(fleet);
 	free(fleet->buffer);
 	free(fleet->back);

@@ -18,13 +18,13 @@ static json_t *load_summary(const char *folder)
 	return json;
 }
 
-static void add_closed(struct stats *total, json_t *closed)
+static void add_codes(uint64_t into[CLOSE_CODES], json_t *codes)
 {
 	const char *code;
 	json_t *count;
 
-	json_object_foreach(closed, code, count)
-		total->closed[close_index((uint32_t)strtoul(code, NULL, 10))] +=
+	json_object_foreach(codes, code, count)
+		into[close_index((uint32_t)strtoul(code, NULL, 10))] +=
 		(uint64_t)json_integer_value(count);
 }
 
@@ -39,7 +39,8 @@ static void add_run(struct result *result, const char *folder, json_t *json)
 	for (int k = 0; k < COUNTERS; k++)
 		result->total->counters[k] +=
 			(uint64_t)json_integer_value(json_object_get(counters, counter_names[k]));
-	add_closed(result->total, json_object_get(connections, "closed"));
+	add_codes(result->total->refused, json_object_get(connections, "refused"));
+	add_codes(result->total->closed, json_object_get(connections, "closed"));
 	for (int k = 0; hist != NULL && k < HISTS; k++) {
 		if (hist_read(folder, (enum hist)k, hist))
 			hf_histogram_merge(&result->total->hist[k], hist);

@@ -14,6 +14,8 @@ enum type {
 	TYPE_MSEC,
 	TYPE_NUMBER,
 	TYPE_FLAG,
+	TYPE_SWITCH,
+	TYPE_RANGE,
 	TYPE_LIST
 };
 
@@ -63,6 +65,15 @@ static const struct option table[] = {
 	  "conn, recv, storm: after the last connection is begun; 0: until interrupted" },
 	{ "keepalive", 'k', TYPE_SECONDS, AT(heartbeat_s), "0", COMMANDS_CLIENT, "SECONDS",
 	  "heartbeat to ask for; 0: the server's" },
+	{ "retry", 0, TYPE_SWITCH, AT(retry), "on", COMMANDS_CLIENT, "on|off",
+	  "whoever fails, is closed or cut comes back, as the SDKs do: after a back-off, and not "
+	  "before the time that BYE names" },
+	{ "first-retry", 0, TYPE_MSEC, AT(first_retry_ms), "5s", COMMANDS_CLIENT, "TIME",
+	  "longest wait after the cut of a connection that was logged in" },
+	{ "backoff", 0, TYPE_RANGE, AT(backoff), "1s,120s", COMMANDS_CLIENT, "BASE,CAP",
+	  "of the waits otherwise: random, up to BASE * 2^failures, up to CAP" },
+	{ "login-timeout", 0, TYPE_MSEC, AT(login_timeout_ms), "20s", COMMANDS_CLIENT, "TIME",
+	  "from connect() to LOGIN_ACK; what takes longer has failed" },
 	{ "tls", 'S', TYPE_FLAG, AT(tls), NULL, COMMANDS_CLIENT, NULL,
 	  "TLS; without --ca-file nobody's certificate is checked" },
 	{ "ca-file", 0, TYPE_STRING, AT(ca_file), NULL, COMMANDS_CLIENT, "FILE",
@@ -144,6 +155,23 @@ static bool split_into(struct list *list, const char *text, bool by_comma)
 	return true;
 }
 
+/* "BASE,CAP" */
+static int set_range(const struct option *option, struct wait_range *to, const char *text)
+{
+	char base[32];
+	size_t len = strcspn(text, ",");
+	uint64_t base_ms, cap_ms;
+
+	snprintf(base, sizeof(base), "%.*s", (int)HF_MIN(len, sizeof(base) - 1), text);
+	if (text[len] != ',' || hf_text_parse_duration(base, 1000, &base_ms) < 0 ||
+	    hf_text_parse_duration(text + len + 1, 1000, &cap_ms) < 0)
+		return refuse(option->name, "two times are expected, as 1s,120s");
+	if (base_ms < 1 || cap_ms < base_ms || cap_ms > 3600000)
+		return refuse(option->name, "is at least 1ms, at most 1h, the smaller one first");
+	*to = (struct wait_range){ (uint32_t)base_ms, (uint32_t)cap_ms };
+	return 0;
+}
+
 static int set(const struct option *option, struct options *options, const char *text)
 {
 	void *to = (char *)options + option->at;
@@ -175,6 +203,13 @@ static int set(const struct option *option, struct options *options, const char 
 	case TYPE_FLAG:
 		*(bool *)to = true;
 		return 0;
+	case TYPE_SWITCH:
+		*(bool *)to = strcmp(text, "on") == 0;
+		if (!*(bool *)to && strcmp(text, "off") != 0)
+			return refuse(option->name, "is on or off");
+		return 0;
+	case TYPE_RANGE:
+		return set_range(option, to, text);
 	default:
 		if (!split_into(to, text, option->at != AT(fail_if)))
 			return refuse(option->name, "too many");
@@ -217,6 +252,10 @@ static int check(struct options *o)
 			return refuse("fraction", "is at most 1");
 		if (o->waves > WAVES_MAX)
 			return refuse("waves", "is at most 32");
+		if (o->login_timeout_ms < 100 || o->login_timeout_ms > 3600000)
+			return refuse("login-timeout", "is 100ms to 1h");
+		if (o->first_retry_ms > 3600000)
+			return refuse("first-retry", "is at most 1h");
 	}
 	if (o->command == COMMAND_UPSTREAM) {
 		if (o->rate <= 0)

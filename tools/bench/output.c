@@ -60,16 +60,61 @@ static void print_waves(FILE *to, const struct result *result)
 	}
 }
 
-static void print_closed(FILE *to, const struct stats *total)
+static unsigned code_of(unsigned close_index)
+{
+	if (close_index < 400)
+		return 4000 + close_index;
+	return close_index == 400 ? 1000 : 0;
+}
+
+static void print_codes(FILE *to, const char *what, const uint64_t counts[CLOSE_CODES])
 {
 	for (unsigned i = 0; i < CLOSE_CODES; i++) {
-		unsigned code = i < 400 ? 4000 + i : i == 400 ? 1000 : 0;
+		unsigned code = code_of(i);
 
-		if (total->closed[i] > 0)
-			fprintf(to, "closed with %u %s: %llu\n", code,
+		if (counts[i] > 0)
+			fprintf(to, "%s with %u %s: %llu\n", what, code,
 				code == 0 ? "other" : hf_close_name(code),
-				(unsigned long long)total->closed[i]);
+				(unsigned long long)counts[i]);
 	}
+}
+
+/* "failed: 3 refused, 1 timeout": the counters after `sum`, whose names begin with its own. */
+static void print_parts(FILE *to, const uint64_t *counters, enum counter sum, enum counter last)
+{
+	const char *separator = ": ";
+
+	if (counters[sum] == 0)
+		return;
+	fputs(counter_names[sum], to);
+	for (enum counter i = sum + 1; i <= last; i++) {
+		if (counters[i] == 0)
+			continue;
+		fprintf(to, "%s%llu %s", separator, (unsigned long long)counters[i],
+			counter_names[i] + strlen(counter_names[sum]) + 1);
+		separator = ", ";
+	}
+	fputc('\n', to);
+}
+
+static void print_connections(FILE *to, const struct result *result)
+{
+	const uint64_t *c = result->total->counters;
+
+	if (c[COUNT_STARTED] == 0)
+		return;
+	fprintf(to,
+		"connections: %llu begun, %llu logged in, %llu failed, %llu cut, %llu reconnected",
+		(unsigned long long)c[COUNT_STARTED], (unsigned long long)c[COUNT_LOGINS],
+		(unsigned long long)c[COUNT_FAILED], (unsigned long long)c[COUNT_CUT],
+		(unsigned long long)c[COUNT_RECONNECTED]);
+	if (result->setup_s > 0)
+		fprintf(to, ", all there after %.1f s", result->setup_s);
+	fputc('\n', to);
+	print_parts(to, c, COUNT_FAILED, COUNT_FAILED_LOCAL);
+	print_parts(to, c, COUNT_RECONNECTED, COUNT_RECONNECTED_WAVE);
+	print_codes(to, "refused", result->total->refused);
+	print_codes(to, "closed", result->total->closed);
 }
 
 void result_print(FILE *to, const struct result *result)
@@ -81,14 +126,7 @@ void result_print(FILE *to, const struct result *result)
 	if (result->merged > 0)
 		fprintf(to, ", of %zu runs", result->merged);
 	fputc('\n', to);
-	if (c[COUNT_STARTED] > 0)
-		fprintf(to, "connections: %llu begun, %llu logged in, %llu failed, %llu cut%s",
-			(unsigned long long)c[COUNT_STARTED], (unsigned long long)c[COUNT_LOGINS],
-			(unsigned long long)c[COUNT_FAILED], (unsigned long long)c[COUNT_CUT],
-			result->setup_s > 0 ? "" : "\n");
-	if (c[COUNT_STARTED] > 0 && result->setup_s > 0)
-		fprintf(to, ", all there after %.1f s\n", result->setup_s);
-	print_closed(to, result->total);
+	print_connections(to, result);
 	print_waves(to, result);
 	if (c[COUNT_RX_MESSAGES] > 0 || (command & (COMMAND_RECV | COMMAND_STORM)))
 		fprintf(to,
@@ -187,18 +225,38 @@ static json_t *latency_json(const struct stats *total)
 	return json;
 }
 
-static json_t *connections_json(const struct result *result)
+static json_t *codes_json(const uint64_t counts[CLOSE_CODES])
 {
-	const struct stats *total = result->total;
-	json_t *closed = json_object(), *waves = json_array();
+	json_t *json = json_object();
 	char code[16];
 
 	for (unsigned i = 0; i < CLOSE_CODES; i++) {
-		snprintf(code, sizeof(code), "%u", i < 400 ? 4000 + i : i == 400 ? 1000 : 0);
-		if (total->closed[i] > 0)
-			json_object_set_new(closed, code,
-					    json_integer((json_int_t)total->closed[i]));
+		snprintf(code, sizeof(code), "%u", code_of(i));
+		if (counts[i] > 0)
+			json_object_set_new(json, code, json_integer((json_int_t)counts[i]));
 	}
+	return json;
+}
+
+/* As print_parts(). */
+static json_t *parts_json(const uint64_t *counters, enum counter sum, enum counter last)
+{
+	json_t *json = json_object();
+
+	for (enum counter i = sum + 1; i <= last; i++) {
+		if (counters[i] > 0)
+			json_object_set_new(json, counter_names[i] + strlen(counter_names[sum]) + 1,
+					    json_integer((json_int_t)counters[i]));
+	}
+	return json;
+}
+
+static json_t *connections_json(const struct result *result)
+{
+	const struct stats *total = result->total;
+	const uint64_t *c = total->counters;
+	json_t *waves = json_array();
+
 	for (unsigned i = 0; i < WAVES_MAX; i++) {
 		const struct wave *wave = &total->waves[i];
 
@@ -211,14 +269,17 @@ static json_t *connections_json(const struct result *result)
 						  ? (double)(wave->done_ns - wave->begin_ns) / 1e9
 						  : 0.0));
 	}
-	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:f, s:o}", "target",
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:I, s:o, s:f, s:o}", "target",
 			 (json_int_t)(result->options->command & COMMANDS_CLIENT
 					      ? result->options->count
 					      : 0),
-			 "opened", (json_int_t)total->counters[COUNT_LOGINS], "failed",
-			 (json_int_t)total->counters[COUNT_FAILED], "cut",
-			 (json_int_t)total->counters[COUNT_CUT], "closed", closed, "setup_s",
-			 result->setup_s, "waves", waves);
+			 "opened", (json_int_t)c[COUNT_LOGINS], "failed",
+			 (json_int_t)c[COUNT_FAILED], "failed_by",
+			 parts_json(c, COUNT_FAILED, COUNT_FAILED_LOCAL), "refused",
+			 codes_json(total->refused), "cut", (json_int_t)c[COUNT_CUT], "closed",
+			 codes_json(total->closed), "reconnected", (json_int_t)c[COUNT_RECONNECTED],
+			 "reconnected_by", parts_json(c, COUNT_RECONNECTED, COUNT_RECONNECTED_WAVE),
+			 "setup_s", result->setup_s, "waves", waves);
 }
 
 static json_t *run_json(const struct result *result)

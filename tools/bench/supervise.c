@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "hf_clock.h"
+#include "hf_hash.h"
 #include "output.h"
 
 #define START_DELAY_NS 20000000ull
@@ -60,6 +61,7 @@ static int worker_main(struct run *run, unsigned index)
 				 .targets = &run->targets };
 	int err;
 
+	hf_random_reseed();
 	/* The supervisor decides when to stop; and without it nobody would. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGINT, SIG_IGN);
