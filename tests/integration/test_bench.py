@@ -15,7 +15,7 @@ from harness.line import Line
 from harness.waiting import wait_until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-UNREACHABLE, INVALID, THRESHOLD = 4, 6, 99
+USAGE, UNREACHABLE, INVALID, THRESHOLD = 1, 4, 6, 99
 
 
 def clients(cluster, app, tmp_path, command, count, **options):
@@ -27,8 +27,8 @@ def clients(cluster, app, tmp_path, command, count, **options):
     return bench(command, chosen)
 
 
-def bench(command, options):
-    words = [binary("tools/bench/hf-bench"), command]
+def bench(command, options, *arguments):
+    words = [binary("tools/bench/hf-bench"), command, *(str(argument) for argument in arguments)]
     for name, value in options.items():
         if value is not None:
             words += [f"--{name}", str(value)]
@@ -42,6 +42,13 @@ def push(cluster, app, tmp_path, count, **options):
               "rate": 100, "duration": "2s", "out": tmp_path / "push"}
     chosen.update(options)
     return bench("push", chosen)
+
+
+def merge(tmp_path, *folders, **options):
+    process = bench("merge", {"out": tmp_path / "merged",
+                              **{name.replace("_", "-"): value for name, value in options.items()}},
+                    *(tmp_path / folder for folder in folders))
+    return finish(process)
 
 
 def finish(process, *codes):
@@ -74,10 +81,7 @@ def test_every_message_of_push_is_counted_by_recv(cluster, app, tmp_path):
     assert finish(push(cluster, app, tmp_path, 20, batch=1)).count("200 messages accepted") == 1
     output = finish(receiver)
     assert "200 new, 0 lost, 0 duplicated" in output
-    merged = finish(subprocess.Popen(
-        [binary("tools/bench/hf-bench"), "merge", str(tmp_path / "recv"), str(tmp_path / "push"), "-o",
-         str(tmp_path / "merged"), "--fail-if", "lost>0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-    assert "passed --fail-if lost>0" in merged
+    assert "passed --fail-if lost>0" in merge(tmp_path, "recv", "push", fail_if="lost>0")
     both = summary(tmp_path, "merged")
     assert both["messages"]["sent"] == both["messages"]["received"] == 200
     assert both["latency_us"]["deliver"]["corrected"]["count"] == 200
@@ -139,6 +143,47 @@ def test_an_option_says_its_limits(tmp_path):
         run = bench("conn", {"addr": "127.0.0.1:1", "token-file": tmp_path / "none", option: value})
         output, errors = run.communicate(timeout=20)
         assert run.returncode == 1 and f"--{option}: " in errors and said in errors, errors
+
+
+def test_one_message_for_many_is_counted_at_each_of_them(new_cluster, tmp_path):
+    """Everybody, the holders of a tag, a user's devices and single clients are pushed to at once: 25 clients, of 5 tags
+    and 10 users, so that users have two devices or three."""
+    app = new_cluster.add_app(7, broadcasts=100)
+    cluster = new_cluster.start()
+    receiver = clients(cluster, app, tmp_path, "recv", 25, duration=0, tags=5, users=10)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 25)
+    chosen = {"broadcast": {"rate": 5}, "tag": {"rate": 10, "tags": 5}, "user": {"rate": 10, "users": 10},
+              "unicast": {"rate": 15}}
+    senders = [push(cluster, app, tmp_path, 25, kind=kind, out=tmp_path / kind, **options)
+               for kind, options in chosen.items()]
+    for sender in senders:
+        assert "refusal" not in finish(sender)
+    due = {kind: summary(tmp_path, kind)["counters"]["deliveries_due"] for kind in chosen}
+    assert due["broadcast"] == 10 * 25 and due["tag"] == 20 * 5 and due["unicast"] == 30
+    assert 20 * 2 <= due["user"] <= 20 * 3
+    wait_until(lambda: cluster.room.metric("holdfast_messages_acked_total") >= sum(due.values()))
+    receiver.send_signal(signal.SIGINT)
+    assert f"{sum(due.values())} new, 0 lost, 0 duplicated" in finish(receiver)
+    assert "passed --fail-if lost>0" in merge(tmp_path, "recv", *chosen, fail_if="lost>0")
+
+
+def test_a_send_that_is_refused_says_why(cluster, app, tmp_path):
+    output = finish(push(cluster, app, tmp_path, 5, rate=10, duration="500ms"))
+    assert "5 answered, 0 messages accepted" in output and "first refusal: 404 " in output
+    assert "UNREGISTERED" in output
+
+
+@pytest.mark.parametrize("options, word", [
+    ({"kind": "everyone"}, "--kind: is unicast, user, tag or broadcast"), ({"kind": "tag"}, "--tags: is needed"),
+    ({"kind": "user"}, "--users: is needed"), ({"kind": "broadcast", "wait": "acked"}, "--wait: is for"),
+    ({"kind": "broadcast", "batch": 2}, "--batch: is for"), ({"tags": 11}, "--tags: is at most"),
+    ({"kind": "broadcast", "processes": 2}, "--processes: more than"), ({"prefix": "p" * 25}, "--prefix: is at most"),
+])
+def test_what_can_not_be_is_refused_by_name(tmp_path, options, word):
+    key = tmp_path / "sender.key"
+    key.write_text("id.secret\n")
+    process = bench("push", {"url": "http://127.0.0.1:1", "key-file": key, "count": 10, **options})
+    assert word in process.communicate(timeout=20)[1] and process.returncode == USAGE
 
 
 def test_storm_drops_its_share_and_gets_it_back(cluster, app, tmp_path):

@@ -16,9 +16,10 @@
 #include "hf_histogram.h"
 #include "hf_token.h"
 
-#define LIST_MAX    64
-#define WORKERS_MAX 256
-#define WAVES_MAX   32
+#define LIST_MAX     64
+#define WORKERS_MAX  256
+#define WAVES_MAX    32
+#define REFUSAL_SIZE 200
 
 enum exit_code {
 	EXIT_DONE = 0,
@@ -62,6 +63,8 @@ struct options {
 	/* how many */
 	uint64_t count, start_number, processes;
 	char *prefix;
+	char *kind; /* of --kind, and how many tags and users the clients are spread over */
+	uint64_t tags, users;
 	double connect_rate, rate;
 	uint64_t duration_ms, heartbeat_s;
 	bool retry;
@@ -127,6 +130,7 @@ enum counter {
 	COUNT_SENT,          /* requests */
 	COUNT_SENT_MESSAGES, /* in them */
 	COUNT_ACCEPTED,      /* messages that the API took */
+	COUNT_DUE,           /* deliveries that these ask for: one message may be for many */
 	COUNT_ANSWERED,      /* requests */
 	COUNT_DROPPED_ARRIVALS,
 	COUNT_HTTP_2XX,
@@ -188,6 +192,7 @@ struct stats {
 	uint64_t lag_max_us;           /* since the supervisor last looked */
 	uint64_t heartbeat_turns;      /* grows while the worker lives */
 	bool schedule_done;            /* all arrivals were made */
+	char refusal[REFUSAL_SIZE];    /* the first request that was refused: why */
 	struct wave waves[WAVES_MAX];
 	struct hf_histogram hist[HISTS];
 };
@@ -247,6 +252,33 @@ struct payload {
 };
 void payload_write(const struct payload *payload, uint8_t ret[PAYLOAD_HEAD]);
 bool payload_read(struct hf_bytes data, struct payload *ret);
+
+/* Which of one sender's messages a client has had (sequence.c). A client follows a few senders. */
+#define STREAMS 4
+struct stream {
+	uint64_t highest, seen; /* bit i of `seen`: highest - i came */
+	uint32_t run;           /* 0: nobody's */
+};
+/* Counts what is expected, duplicated and reordered. False: the client has had this one. */
+bool sequence_take(struct stream streams[STREAMS], const struct payload *payload,
+		   uint64_t counters[COUNTERS]);
+
+/* ---- whom a message is for (groups.c) ----
+ *
+ * A message goes to a group: one registration, everyone with a tag, all of a user's, or everybody.
+ * A client is in one group of each kind at most, so a sequence for each group tells what is lost.
+ */
+enum kind { KIND_UNICAST, KIND_USER, KIND_TAG, KIND_BROADCAST, KINDS };
+#define GROUP_NAME_SIZE 160
+int kind_of(const char *name); /* enum kind, or -1 */
+uint64_t groups_count(const struct options *options, enum kind kind);
+/* Registrations of the id range that are in it. */
+uint64_t groups_members(const struct options *options, enum kind kind, uint64_t group);
+/* The group of client `number`. */
+uint64_t groups_of(const struct options *options, enum kind kind, uint64_t number);
+/* "bench-17", "bench-tag-3", "bench-user-3"; returns its length. Not of KIND_BROADCAST. */
+size_t groups_name(const struct options *options, enum kind kind, uint64_t group,
+		   char ret[GROUP_NAME_SIZE]);
 
 /* ---- workers; each returns when the run ends ---- */
 int clients_run(struct worker *worker); /* conn, recv, storm */

@@ -101,11 +101,32 @@ void client_ping(struct client *client)
 	client_send(client, hf_wire_ping_frame, sizeof(hf_wire_ping_frame));
 }
 
+/* The tag and the user by which `push --kind` finds the client. */
+static void join_groups(const struct client *client, struct hf_wire_session *session,
+			char names[2][GROUP_NAME_SIZE])
+{
+	const struct options *options = client->fleet->engine.worker->options;
+	uint64_t group;
+	size_t len;
+
+	if (options->tags > 0) {
+		group = groups_of(options, KIND_TAG, client->number);
+		len = groups_name(options, KIND_TAG, group, names[0]);
+		session->tags[session->tag_count++] = hf_bytes_of(names[0], len);
+	}
+	if (options->users > 0) {
+		group = groups_of(options, KIND_USER, client->number);
+		len = groups_name(options, KIND_USER, group, names[1]);
+		session->user_id = hf_bytes_of(names[1], len);
+	}
+}
+
 static void login(struct client *client)
 {
 	const struct worker *worker = client->fleet->engine.worker;
 	const struct options *options = worker->options;
 	char registration[HF_REGISTRATION_MAX + 1], token[HF_TOKEN_MAX + 1];
+	char names[2][GROUP_NAME_SIZE];
 	uint8_t frame[HF_TOKEN_MAX + 512];
 	size_t len = targets_registration(options, client->number, registration);
 	int token_len =
@@ -123,6 +144,7 @@ static void login(struct client *client)
 	body.sessions[0].app = (uint32_t)options->app;
 	body.sessions[0].registration = hf_bytes_of(registration, len);
 	body.sessions[0].token = hf_bytes_of(token, token_len > 0 ? (size_t)token_len : 0);
+	join_groups(client, &body.sessions[0], names);
 	frame_len = hf_wire_encode_login(&body, frame, sizeof(frame));
 	if (frame_len < 0) {
 		lose(client, COUNT_FAILED_LOCAL);
@@ -242,33 +264,6 @@ static void on_login_ack(struct client *client, struct hf_bytes body)
 	}
 }
 
-/* Sequence numbers start at 1 for each registration and run, so what is missing below the highest
- * is lost, or still to come. */
-static bool is_new(struct client *client, const struct payload *payload)
-{
-	uint64_t ahead;
-
-	if (client->run != payload->run) {
-		client->run = payload->run;
-		client->highest = client->seen = 0;
-	}
-	if (payload->sequence > client->highest) {
-		ahead = payload->sequence - client->highest;
-		client->seen = ahead >= 64 ? 1 : client->seen << ahead | 1;
-		client->highest = payload->sequence;
-		count(client, COUNT_EXPECTED, ahead);
-		return true;
-	}
-	ahead = client->highest - payload->sequence;
-	if (ahead >= 64 || client->seen >> ahead & 1) {
-		count(client, COUNT_DUPLICATED, 1);
-		return false;
-	}
-	client->seen |= 1ull << ahead;
-	count(client, COUNT_REORDERED, 1);
-	return true;
-}
-
 static void on_push(struct client *client, struct hf_bytes body)
 {
 	struct engine *engine = &client->fleet->engine;
@@ -290,7 +285,7 @@ static void on_push(struct client *client, struct hf_bytes body)
 		count(client, COUNT_FOREIGN, 1);
 		return;
 	}
-	if (!is_new(client, &payload))
+	if (!sequence_take(client->streams, &payload, stats_of(client)->counters))
 		return;
 	count(client, COUNT_UNIQUE, 1);
 	if (payload.sent_ns > engine->wall_ns)

@@ -22,11 +22,10 @@ struct client {
 	uint32_t partial_len, partial_size;
 	uint8_t *partial; /* a frame that is not complete */
 	uint64_t intended_ns, started_ns, connected_ns;
-	uint32_t run;           /* whose messages `highest` and `seen` are about */
-	uint8_t room;           /* where it goes next */
-	uint8_t back;           /* enum back */
-	uint64_t highest, seen; /* bit i: highest - i came */
-	struct ssl_st *tls;     /* NULL: plain */
+	uint8_t room; /* where it goes next */
+	uint8_t back; /* enum back */
+	struct stream streams[STREAMS];
+	struct ssl_st *tls; /* NULL: plain */
 };
 
 /* Who is to be started again, the earliest first: a heap, in which each client is at most once. */

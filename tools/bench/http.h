@@ -10,6 +10,7 @@
 struct http_ticket {
 	uint64_t intended_ns, sent_ns;
 	uint32_t messages;
+	uint32_t recipients; /* of all of them */
 };
 
 struct http_answer {

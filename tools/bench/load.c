@@ -21,8 +21,9 @@ struct load {
 	const char *path;
 	uint64_t next, end_ns, stop_ns; /* schedule: requests made; its end; the end of waiting */
 	uint64_t random;
-	uint32_t *sequences; /* of each registration of this worker */
-	uint64_t targets;
+	enum kind kind;
+	uint32_t *sequences; /* of each group of this worker */
+	uint64_t groups;
 	struct hf_buffer body;
 	uint8_t *payload;
 	char *base64;
@@ -42,32 +43,51 @@ static uint64_t random_next(struct load *load)
 	return load->random * 0x2545f4914f6cdd1dull;
 }
 
-static int append_message(struct load *load, uint64_t intended_ns)
+/* "all", or {"tag":["bench-tag-3"]}. */
+static int append_audience(struct load *load, uint64_t group)
+{
+	static const char *const fields[] = {
+		[KIND_UNICAST] = "registration_id", [KIND_USER] = "user_id", [KIND_TAG] = "tag"
+	};
+	char name[GROUP_NAME_SIZE];
+
+	if (load->kind == KIND_BROADCAST)
+		return hf_buffer_printf(&load->body, "{\"audience\":\"all\"");
+	groups_name(options_of(load), load->kind, group, name);
+	return hf_buffer_printf(&load->body, "{\"audience\":{\"%s\":[\"%s\"]}", fields[load->kind],
+				name);
+}
+
+static int append_message(struct load *load, uint64_t intended_ns, uint32_t *recipients)
 {
 	const struct worker *worker = load->engine.worker;
 	const struct options *options = options_of(load);
-	uint64_t place = random_next(load) % load->targets;
-	char registration[HF_REGISTRATION_MAX + 1];
+	uint64_t place = random_next(load) % load->groups;
+	/* A group belongs to one worker, so its sequence has one source. */
+	uint64_t group = place * worker->count + worker->index;
 	const struct payload payload = {
 		.run = worker->shared->run,
 		.sequence = ++load->sequences[place],
 		.intended_ns = engine_wall_of(&load->engine, intended_ns),
 		.sent_ns = load->engine.wall_ns,
 	};
+	int err = append_audience(load, group);
 
-	/* A registration belongs to one worker, so its sequence has one source. */
-	targets_registration(options, place * worker->count + worker->index, registration);
+	*recipients += (uint32_t)groups_members(options, load->kind, group);
 	payload_write(&payload, load->payload);
 	hf_base64_encode(load->payload, options->size, false, load->base64);
-	return hf_buffer_printf(
-		&load->body,
-		"{\"audience\":{\"registration_id\":[\"%s\"]},\"message\":{\"data_"
-		"b64\":\"%s\",\"qos\":%u,\"ttl\":%llu},\"options\":{\"wait\":\"%s\"}}",
-		registration, load->base64, (unsigned)options->qos,
-		(unsigned long long)options->ttl_s, options->wait);
+	if (err == 0)
+		err = hf_buffer_printf(&load->body,
+				       ",\"message\":{\"data_b64\":\"%s\",\"qos\":%u,\"ttl\":%llu}",
+				       load->base64, (unsigned)options->qos,
+				       (unsigned long long)options->ttl_s);
+	if (err == 0 && load->kind < KIND_TAG)
+		err = hf_buffer_printf(&load->body, ",\"options\":{\"wait\":\"%s\"}",
+				       options->wait);
+	return err == 0 ? hf_buffer_append(&load->body, "}", 1) : err;
 }
 
-static int make_body(struct load *load, uint64_t intended_ns)
+static int make_body(struct load *load, uint64_t intended_ns, uint32_t *recipients)
 {
 	const struct options *options = options_of(load);
 	int err = 0;
@@ -78,13 +98,13 @@ static int make_body(struct load *load, uint64_t intended_ns)
 					     : hf_buffer_append(&load->body, options->body,
 								strlen(options->body));
 	if (options->batch == 1)
-		return append_message(load, intended_ns);
+		return append_message(load, intended_ns, recipients);
 	err = hf_buffer_printf(&load->body, "{\"parallel\":true,\"messages\":[");
 	for (uint64_t i = 0; err == 0 && i < options->batch; i++) {
 		if (i > 0)
 			err = hf_buffer_append(&load->body, ",", 1);
 		if (err == 0)
-			err = append_message(load, intended_ns);
+			err = append_message(load, intended_ns, recipients);
 	}
 	return err == 0 ? hf_buffer_printf(&load->body, "]}") : err;
 }
@@ -93,13 +113,14 @@ static bool send_one(struct load *load, uint64_t intended_ns)
 {
 	const struct options *options = options_of(load);
 	struct http_conn *conn = http_free_place(&load->pool);
-	struct http_ticket ticket = { intended_ns, load->engine.now_ns, (uint32_t)options->batch };
+	struct http_ticket ticket = { intended_ns, load->engine.now_ns, (uint32_t)options->batch,
+				      0 };
 	const char *key = load->engine.worker->targets->api_key;
 	char head[1024], path[128];
 	size_t body_len;
 	int len;
 
-	if (conn == NULL || make_body(load, intended_ns) < 0)
+	if (conn == NULL || make_body(load, intended_ns, &ticket.recipients) < 0)
 		return false;
 	body_len = hf_buffer_len(&load->body);
 	snprintf(path, sizeof(path), "/v1/apps/%llu/messages%s", (unsigned long long)options->app,
@@ -126,19 +147,57 @@ static bool send_one(struct load *load, uint64_t intended_ns)
 	return true;
 }
 
-static uint32_t accepted_in(const struct http_ticket *ticket, const struct http_answer *answer)
+/* How often `mark` is in the answer. */
+static uint32_t occurrences(const struct http_answer *answer, const char *mark)
 {
-	static const char mark[] = "\"message_id\"";
 	const char *at = answer->body, *end = at + answer->body_len;
 	uint32_t count = 0;
 
-	if (answer->status / 100 != 2 || ticket->messages == 1)
-		return answer->status / 100 == 2;
-	while ((at = memmem(at, (size_t)(end - at), mark, sizeof(mark) - 1)) != NULL) {
-		at += sizeof(mark) - 1;
+	while ((at = memmem(at, (size_t)(end - at), mark, strlen(mark))) != NULL) {
+		at += strlen(mark);
 		count++;
 	}
-	return HF_MIN(count, ticket->messages);
+	return count;
+}
+
+/* The messages of an answer, and the deliveries that they ask for. */
+static void count_accepted(struct load *load, const struct http_ticket *ticket,
+			   const struct http_answer *answer)
+{
+	static const char mark[] = "\"accepted\":";
+	uint64_t *counters = load->engine.worker->stats->counters;
+	const char *at;
+	uint32_t accepted = 1, due = ticket->recipients;
+
+	if (answer->status / 100 != 2 || options_of(load)->command != COMMAND_PUSH)
+		return;
+	if (ticket->messages > 1) {
+		due = accepted = HF_MIN(occurrences(answer, "\"message_id\""), ticket->messages);
+	} else if (load->kind == KIND_USER) {
+		/* Center has looked up how many registrations the user has. */
+		at = memmem(answer->body, answer->body_len, mark, sizeof(mark) - 1);
+		if (at != NULL)
+			due = (uint32_t)strtoul(at + sizeof(mark) - 1, NULL, 10);
+	}
+	counters[COUNT_ACCEPTED] += accepted;
+	counters[COUNT_DUE] += due;
+}
+
+/* The first one is kept: it mostly says what is wrong with all of them. */
+static void keep_refusal(struct load *load, const struct http_answer *answer)
+{
+	struct stats *stats = load->engine.worker->stats;
+	size_t len = HF_MIN(answer->body_len, REFUSAL_SIZE - 8);
+
+	if (answer->status / 100 == 2 || answer->status == 0 || stats->refusal[0] != '\0')
+		return;
+	len = (size_t)snprintf(stats->refusal, REFUSAL_SIZE, "%d %.*s", answer->status, (int)len,
+			       answer->body);
+	for (size_t i = 0; i < len && i < REFUSAL_SIZE; i++) {
+		if ((unsigned char)stats->refusal[i] < ' ' ||
+		    (unsigned char)stats->refusal[i] > '~')
+			stats->refusal[i] = ' ';
+	}
 }
 
 static enum counter status_counter(int status)
@@ -163,7 +222,8 @@ static void on_answer(struct http_pool *pool, const struct http_ticket *ticket,
 	if (answer->status == 0)
 		return;
 	stats->counters[COUNT_ANSWERED]++;
-	stats->counters[COUNT_ACCEPTED] += accepted_in(ticket, answer);
+	count_accepted(load, ticket, answer);
+	keep_refusal(load, answer);
 	hf_histogram_record(&stats->hist[HIST_REQUEST], (now_ns - ticket->intended_ns) / 1000);
 	hf_histogram_record(&stats->hist[HIST_REQUEST_UNCORRECTED],
 			    (now_ns - ticket->sent_ns) / 1000);
@@ -240,8 +300,11 @@ int load_run(struct worker *worker)
 	if (err == 0)
 		err = url_parse(options->url, &load->to, load->host, &load->path);
 	load->random = (worker->shared->run + worker->index + 1) * 0x9e3779b97f4a7c15ull;
-	load->targets = HF_MAX(options->count / worker->count, 1);
-	load->sequences = calloc(load->targets, sizeof(*load->sequences));
+	load->kind = options->command == COMMAND_PUSH ? (enum kind)kind_of(options->kind)
+						      : KIND_BROADCAST;
+	load->groups = (groups_count(options, load->kind) + worker->count - 1 - worker->index) /
+		       worker->count;
+	load->sequences = calloc(load->groups + 1, sizeof(*load->sequences));
 	load->payload = calloc(1, options->size + 1);
 	load->base64 = malloc(options->size * 4 / 3 + 8);
 	load->pool = (struct http_pool){

@@ -28,11 +28,13 @@ static const struct command {
 	  "the\n"
 	  "business has answered; what it answers comes as a push.\n" },
 	{ "push", COMMAND_PUSH, supervise, "send messages through center's API",
-	  "Each request sends --batch messages, each to a random registration of the id range. "
-	  "The\n"
-	  "payload's head carries a sequence number and two times: when the message was due and "
-	  "when\n"
-	  "it left.\n" },
+	  "Start `hf-bench recv` first, with the same --app, --prefix, --startnumber, --count "
+	  "(and\n"
+	  "--tags, --users): a registration that never logged in is refused. Each request sends\n"
+	  "--batch messages, each to a random registration, user or tag of these; or to everybody\n"
+	  "of the app. The payload's head carries a sequence number and two times: when the "
+	  "message\n"
+	  "was due and when it left.\n" },
 	{ "http", COMMAND_HTTP, supervise, "send any HTTP request at a rate",
 	  "For center, the dispatcher, or anything else that speaks HTTP/1.1 and takes "
 	  "pipelining.\n" },

@@ -31,6 +31,7 @@ struct option {
 
 #define AT(member) offsetof(struct options, member)
 #define WHO        (COMMANDS_CLIENT | COMMAND_PUSH)
+#define PREFIX_MAX 24 /* a tag is 40 bytes at most: this, "tag-", and a number below 10^8 */
 
 static const struct option table[] = {
 	{ "addr", 'a', TYPE_LIST, AT(addresses), NULL, COMMANDS_CLIENT, "HOST:PORT[,..]",
@@ -54,6 +55,14 @@ static const struct option table[] = {
 	  "number of the first client" },
 	{ "prefix", 0, TYPE_STRING, AT(prefix), "bench-", WHO, "TEXT",
 	  "registration and device are TEXT and the client's number" },
+	{ "kind", 0, TYPE_STRING, AT(kind), "unicast", COMMAND_PUSH, "unicast|user|tag|broadcast",
+	  "whom each message is for: a registration, a user, who has a tag, or all of the app, "
+	  "other people's devices included" },
+	{ "tags", 0, TYPE_UINT, AT(tags), "0", WHO, "N",
+	  "clients carry one of N tags, client i the tag PREFIXtag-(i mod N); push: tags to choose "
+	  "from" },
+	{ "users", 0, TYPE_UINT, AT(users), "0", WHO, "N",
+	  "clients belong to one of N users, client i to PREFIXuser-(i mod N); push: likewise" },
 	{ "connrate", 'R', TYPE_NUMBER, AT(connect_rate), "1000", COMMANDS_CLIENT, "N",
 	  "connections begun a second, open loop" },
 	{ "ifaddr", 0, TYPE_LIST, AT(ifaddrs), NULL, COMMANDS_CLIENT, "IP[,..]",
@@ -236,6 +245,7 @@ static int check(struct options *o)
 {
 	struct rlimit limit;
 	uint64_t per_process;
+	enum kind kind;
 
 	if (o->command & COMMANDS_CLIENT) {
 		if ((o->addresses.count > 0) == (o->dispatcher != NULL))
@@ -276,6 +286,21 @@ static int check(struct options *o)
 			return refuse("qos", "is 0 or 1");
 		if (o->batch < 1 || o->batch > 1000)
 			return refuse("batch", "is 1 to 1000");
+		if (kind_of(o->kind) < 0)
+			return refuse("kind", "is unicast, user, tag or broadcast");
+		kind = (enum kind)kind_of(o->kind);
+		if (kind == KIND_TAG && o->tags == 0)
+			return refuse("tags",
+				      "is needed with --kind tag, and the same for the clients");
+		if (kind == KIND_USER && o->users == 0)
+			return refuse("users",
+				      "is needed with --kind user, and the same for the clients");
+		if (kind != KIND_UNICAST && o->batch > 1)
+			return refuse("batch", "is for --kind unicast");
+		if (kind >= KIND_TAG && strcmp(o->wait, "none") != 0)
+			return refuse("wait", "is for --kind unicast and user");
+		if (o->processes > groups_count(o, kind))
+			return refuse("processes", "more than there are groups to send to");
 		if (strcmp(o->wait, "none") != 0 && strcmp(o->wait, "routed") != 0 &&
 		    strcmp(o->wait, "acked") != 0)
 			return refuse("wait", "is none, routed or acked");
@@ -285,6 +310,10 @@ static int check(struct options *o)
 		return refuse("connections", "1 to 10000, with a --pipeline of 1 to 1024");
 	if ((o->command & WHO) && (o->count < 1 || o->count > 100000000))
 		return refuse("count", "is 1 to 100000000");
+	if ((o->command & WHO) && (o->tags > o->count || o->users > o->count))
+		return refuse(o->tags > o->count ? "tags" : "users", "is at most --count");
+	if ((o->command & WHO) && strlen(o->prefix) > PREFIX_MAX)
+		return refuse("prefix", "is at most 24 bytes");
 	if (o->processes > WORKERS_MAX)
 		return refuse("processes", "is at most 256");
 	if (!(o->command & COMMANDS_RUN))

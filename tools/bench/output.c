@@ -23,8 +23,10 @@ uint64_t result_lost(const struct result *result)
 
 	if (result->options->expect > 0)
 		expected = result->options->expect;
-	else if (result->merged > 0 && c[COUNT_ACCEPTED] > 0) /* the senders know better */
-		expected = c[COUNT_ACCEPTED];
+	else if (result->merged > 0 && c[COUNT_DUE] > 0) /* the senders know better */
+		expected = c[COUNT_DUE];
+	if (c[COUNT_STARTED] == 0) /* nobody was there to receive */
+		return 0;
 	return expected > c[COUNT_UNIQUE] ? expected - c[COUNT_UNIQUE] : 0;
 }
 
@@ -165,6 +167,8 @@ void result_print(FILE *to, const struct result *result)
 			(unsigned long long)c[COUNT_HTTP_5XX],
 			(unsigned long long)c[COUNT_HTTP_LOST],
 			(unsigned long long)c[COUNT_DROPPED_ARRIVALS]);
+	if (result->total->refusal[0] != '\0')
+		fprintf(to, "first refusal: %s\n", result->total->refusal);
 	fprintf(to, "  %-20s %9s %9s %9s %9s %9s %9s %9s\n", "latency, ms", "count", "p50", "p90",
 		"p99", "p999", "max", "mean");
 	for (int i = 0; i < HISTS; i++)

@@ -31,6 +31,7 @@ const char *const counter_names[COUNTERS] = {
 	[COUNT_SENT] = "sent",
 	[COUNT_SENT_MESSAGES] = "sent_messages",
 	[COUNT_ACCEPTED] = "accepted",
+	[COUNT_DUE] = "deliveries_due",
 	[COUNT_ANSWERED] = "answered",
 	[COUNT_DROPPED_ARRIVALS] = "dropped_arrivals",
 	[COUNT_HTTP_2XX] = "http_2xx",
@@ -71,6 +72,8 @@ void stats_add(struct stats *into, const struct stats *from)
 		into->closed[i] += from->closed[i];
 	}
 	into->cpu_us += from->cpu_us;
+	if (into->refusal[0] == '\0')
+		memcpy(into->refusal, from->refusal, sizeof(into->refusal));
 	into->lag_max_us = HF_MAX(into->lag_max_us, from->lag_max_us);
 	for (int i = 0; i < WAVES_MAX; i++) {
 		struct wave *to = &into->waves[i];
