@@ -174,6 +174,12 @@ static inline unsigned close_index(uint32_t code)
 		return code - 4000;
 	return code == 1000 ? 400 : 401;
 }
+static inline unsigned close_code(unsigned index) /* 0: others */
+{
+	if (index < 400)
+		return 4000 + index;
+	return index == 400 ? 1000 : 0;
+}
 
 struct wave {
 	uint64_t begin_ns; /* when its clients were dropped */

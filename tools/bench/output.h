@@ -48,9 +48,24 @@ int thresholds_check_syntax(const struct options *options);
 int thresholds_run(struct result *result);
 
 /* output.c */
+FILE *output_create(const char *folder, const char *name); /* NULL: errno */
+bool output_finish(FILE *file);                            /* closes it; false: not all is there */
 void result_print(FILE *to, const struct result *result);
-json_t *result_json(const struct result *result);
+json_t *result_json(const struct result *result); /* output_json.c */
 int result_write(const struct result *result, const char *folder);
+json_t *result_run_json(const struct result *result); /* output_json.c */
+bool environment_write(const struct result *result, const char *folder);
+
+/* hists.c */
+#define HIST_QUANTILES 6
+extern const struct hist_quantile {
+	const char *name;
+	double quantile;
+} hist_quantiles[HIST_QUANTILES]; /* p50 to p99999 */
+double hist_mean(const struct hf_histogram *hist);
+double hist_stddev(const struct hf_histogram *hist);
+bool hist_write_hgrm(const char *folder, const char *name, const struct hf_histogram *hist);
+bool hist_write_buckets(const char *folder, const char *name, const struct hf_histogram *hist);
 /* hist/NAME.buckets into `into`; false: there is none. */
 bool hist_read(const char *folder, enum hist hist, struct hf_histogram *into);
 
