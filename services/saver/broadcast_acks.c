@@ -2,6 +2,7 @@
  * registration, for as long as the log may offer it. */
 #include <stdlib.h>
 
+#include "acked.h"
 #include "labels.h"
 #include "log_cache.h"
 #include "offer.h"
@@ -11,14 +12,6 @@
 
 #define PRUNE_ABOVE 64 /* members of a set; a login prunes sooner */
 #define SLACK_MS    60000u
-
-/* KEYS: the set. ARGV: id, milliseconds for which it is needed. The set lives as long as the member
- * that needs it longest. Returns whether it is new, and how many there are. */
-static const char ack_script[] = "local new = redis.call('SADD', KEYS[1], ARGV[1])\n"
-				 "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then\n"
-				 "  redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
-				 "end\n"
-				 "return { new, redis.call('SCARD', KEYS[1]) }";
 
 struct acks {
 	struct saver *saver;
@@ -59,19 +52,17 @@ static void count(struct saver *saver, const struct saver_name *name, uint64_t i
 		saver_count_label(saver, name->app, SAVER_ACKED, entry->broadcast->delivery);
 }
 
-static void on_added(const redisReply *reply, enum saver_error error, void *ctx)
+static void on_added(bool is_new, uint64_t members, enum saver_error error, void *ctx)
 {
 	struct one *one = ctx;
 	struct acks *acks = one->acks;
 	struct saver *saver = acks->saver;
 
-	if (error == SAVER_OK && (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2))
-		error = SAVER_INTERNAL;
 	if (error == SAVER_OK) {
-		if (saver_reply_integer(reply, 0) != 0)
+		if (is_new)
 			count(saver, &acks->name, one->id);
 		saver_quarantine_on_ack(&saver->quarantine, &acks->name, one->id);
-		if (saver_reply_integer(reply, 1) > PRUNE_ABOVE)
+		if (members > PRUNE_ABOVE)
 			saver_broadcasts_prune(saver, &acks->name);
 	} else if (acks->error == SAVER_OK) {
 		acks->error = error;
@@ -84,23 +75,16 @@ static enum saver_error add(struct acks *acks, const struct saver_log_entry *ent
 {
 	struct saver *saver = acks->saver;
 	struct one *one = malloc(sizeof(*one));
-	uint8_t key[SAVER_KEY_MAX], field[SAVER_FIELD_SIZE];
-	struct saver_script script;
-	enum saver_error error;
+	enum saver_error error = one != NULL ? SAVER_OK : SAVER_INTERNAL;
 
-	error = saver_tell(saver, &acks->name, entry->id, SAVER_ACKED, entry->broadcast->delivery);
-	if (error != SAVER_OK || one == NULL) {
-		free(one);
-		return error != SAVER_OK ? error : SAVER_INTERNAL;
+	if (error == SAVER_OK)
+		error = saver_tell(saver, &acks->name, entry->id, SAVER_ACKED,
+				   entry->broadcast->delivery);
+	if (error == SAVER_OK) {
+		*one = (struct one){ acks, entry->id };
+		error = saver_acked_add(saver->acked, &acks->name, entry->id,
+					entry->expires_ms - now_ms + SLACK_MS, on_added, one);
 	}
-	*one = (struct one){ acks, entry->id };
-	saver_field_encode(entry->id, field);
-	saver_script_init(&script, ack_script, 1);
-	saver_script_bytes(&script, hf_bytes_of(key, saver_acked_key_encode(&acks->name, key)));
-	saver_script_bytes(&script, hf_bytes_of(field, sizeof(field)));
-	saver_script_number(&script, entry->expires_ms - now_ms + SLACK_MS);
-	error = saver_script_send(saver->redis, saver_node_of(saver, &acks->name),
-				  SAVER_OP_BROADCAST, &script, on_added, one);
 	if (error == SAVER_OK)
 		acks->pending++;
 	else
@@ -202,16 +186,16 @@ static void prune_free(struct prune *prune)
 static void remove_past(struct prune *prune, const struct saver_log_app *app)
 {
 	struct saver *saver = prune->saver;
-	uint8_t key[SAVER_KEY_MAX], (*fields)[SAVER_FIELD_SIZE];
+	uint8_t key[SAVER_KEY_MAX], (*ids)[SAVER_ACKED_ID_MAX];
 	struct hf_bytes *words = malloc((2 + prune->count) * sizeof(*words));
 	size_t count = 0;
 
-	fields = malloc((prune->count + 1) * sizeof(*fields));
-	for (size_t i = 0; words != NULL && fields != NULL && i < prune->count; i++) {
+	ids = malloc((prune->count + 1) * sizeof(*ids));
+	for (size_t i = 0; words != NULL && ids != NULL && i < prune->count; i++) {
 		if (saver_log_find(app, prune->ids[i]) != NULL)
 			continue;
-		saver_field_encode(prune->ids[i], fields[count]);
-		words[2 + count] = hf_bytes_of(fields[count], SAVER_FIELD_SIZE);
+		words[2 + count] =
+			hf_bytes_of(ids[count], saver_acked_id_encode(prune->ids[i], ids[count]));
 		count++;
 	}
 	if (count > 0) {
@@ -222,7 +206,7 @@ static void remove_past(struct prune *prune, const struct saver_log_app *app)
 					NULL);
 	}
 	free(words);
-	free(fields);
+	free(ids);
 }
 
 static void on_prune_log(struct saver_log_wait *wait, struct saver_log_app *app,
@@ -244,7 +228,7 @@ static void on_members(const redisReply *reply, enum saver_error error, void *ct
 	if (error == SAVER_OK && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0)
 		prune->ids = malloc(reply->elements * sizeof(prune->ids[0]));
 	for (size_t i = 0; prune->ids != NULL && i < reply->elements; i++) {
-		if (saver_field_decode(saver_reply_element(reply, i), &prune->ids[prune->count]))
+		if (saver_acked_id_decode(saver_reply_element(reply, i), &prune->ids[prune->count]))
 			prune->count++;
 	}
 	prune->wait.done = on_prune_log;

@@ -145,6 +145,9 @@ static void on_appended(const redisReply *reply, enum saver_error error, void *c
 		return;
 	}
 	answered.version = (uint32_t)reply->integer;
+	/* Acks of it are about to come in crowds: while it is unknown here, each is looked for in
+	 * its registration's queue first. */
+	saver_log_refresh(lc->saver->log, lc->app);
 	call_answer(lc, &answered.base);
 }
 

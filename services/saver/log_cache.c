@@ -228,19 +228,24 @@ static void on_touched(struct saver_log_wait *wait, struct saver_log_app *app,
 	free(wait);
 }
 
-void saver_log_touch(struct saver_log_cache *cache, uint32_t number)
+void saver_log_refresh(struct saver_log_cache *cache, uint32_t number)
 {
-	const struct saver_log_app *app = find(cache, number);
-	struct saver_log_wait *wait;
+	struct saver_log_wait *wait = malloc(sizeof(*wait));
 
-	if (app != NULL && app->touched_ms + TOUCH_MS > hf_loop_now_ms(cache->saver->service->loop))
-		return;
-	wait = malloc(sizeof(*wait));
 	if (wait == NULL)
 		return;
 	wait->done = on_touched;
 	if (saver_log_ask(cache, number, wait) != SAVER_OK)
 		free(wait);
+}
+
+void saver_log_touch(struct saver_log_cache *cache, uint32_t number)
+{
+	const struct saver_log_app *app = find(cache, number);
+
+	if (app == NULL ||
+	    app->touched_ms + TOUCH_MS <= hf_loop_now_ms(cache->saver->service->loop))
+		saver_log_refresh(cache, number);
 }
 
 /* --- Entries and frames --- */

@@ -79,7 +79,9 @@ void saver_log_cache_on_lost(struct saver_log_cache *cache, unsigned node);
 HF_MUST_CHECK enum saver_error saver_log_ask(struct saver_log_cache *cache, uint32_t app,
 					     struct saver_log_wait *wait);
 void saver_log_release(struct saver_log_app *app); /* for each `done` that gave it */
-/* Ask in the background, when nobody has for a while. */
+/* Ask in the background. */
+void saver_log_refresh(struct saver_log_cache *cache, uint32_t app);
+/* The same, when nobody has for a while. */
 void saver_log_touch(struct saver_log_cache *cache, uint32_t app);
 /* What is known, perhaps long ago; NULL: nothing. Valid until the next turn. */
 struct saver_log_app *saver_log_known(const struct saver_log_cache *cache, uint32_t app);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "acked.h"
 #include "hf_audience.h"
 #include "saver.h"
 #include "script.h"
@@ -36,8 +37,8 @@ static void on_acked(const redisReply *reply, enum saver_error error, void *ctx)
 			error = SAVER_INTERNAL;
 	}
 	for (size_t i = 0; error == SAVER_OK && i < reply->elements; i++) {
-		if (saver_field_decode(saver_reply_element(reply, i),
-				       &offer->acked[offer->acked_count]))
+		if (saver_acked_id_decode(saver_reply_element(reply, i),
+					  &offer->acked[offer->acked_count]))
 			offer->acked_count++;
 	}
 	saver_ids_sort(offer->acked, offer->acked_count);

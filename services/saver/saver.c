@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "acked.h"
 #include "hf_log.h"
 #include "kept.h"
 #include "labels.h"
@@ -442,6 +443,8 @@ static int saver_start(struct hf_service *service)
 	if (err == 0)
 		err = saver_log_cache_new(saver, &saver->log);
 	if (err == 0)
+		err = saver_acked_new(saver, &saver->acked);
+	if (err == 0)
 		err = saver_kept_new(saver, &saver->kept);
 	if (err == 0) {
 		saver->health = saver_health_new(saver->redis);
@@ -545,6 +548,7 @@ static void saver_stop(struct hf_service *service)
 	saver_spool_close(saver->spool);
 	if (saver->redis != NULL)
 		saver_redis_close(saver->redis);
+	saver_acked_close(saver->acked);
 	if (saver->database != NULL)
 		saver_database_close(saver->database);
 	saver_await_deinit(&saver->await);
@@ -554,6 +558,7 @@ static void saver_stop(struct hf_service *service)
 	saver_write_behind_free(saver->wb);
 	saver_registry_deinit(saver);
 	saver_health_free(saver->health);
+	saver_acked_free(saver->acked);
 	saver_log_cache_free(saver->log);
 	saver_kept_free(saver->kept);
 	saver_database_free(saver->database);

@@ -26,6 +26,7 @@
 #define SAVER_ACK_IDS_MAX     65536
 #define SAVER_CAP_MAX         1000u
 
+struct saver_acked;
 struct saver_spool;
 
 struct saver_config {
@@ -73,6 +74,7 @@ struct saver {
 	struct saver_spool *spool;
 	struct saver_labels *labels;
 	struct saver_log_cache *log;
+	struct saver_acked *acked;
 	struct saver_kept *kept;
 	struct saver_owed owed;
 	bool owed_missed; /* some did not fit: a sweep offers them when there is room again */

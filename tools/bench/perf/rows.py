@@ -420,44 +420,6 @@ def mixed():
     return {"ratio": statistics.median(ratios), "spread": rig.spread(ratios)}
 
 
-def memory_used():
-    """Bytes of this machine that are not available any more, kernel and page tables included."""
-    with open("/proc/meminfo", encoding="ascii") as file:
-        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
-    return found["MemTotal"] - found["MemAvailable"]
-
-
-@row("million", "seconds", 15, 15, less_is_better=True)
-def million():
-    """A million clients on one machine (HOLDFAST_PERF_SCALE of it), then one broadcast to all."""
-    count = scaled(1000000)
-    rooms = count // 19700 + 1
-    with Rig() as bed, tempfile.TemporaryDirectory() as out:
-        before = memory_used()
-        bed.start(room=rooms)
-        begun = time.monotonic()
-        listeners = subprocess.Popen(bed.client_command("recv", count, connrate=12000, duration=0, expect=count,
-                                                        out=out, lag_limit="10s"), stdout=subprocess.DEVNULL)
-        wait_until(lambda: sum(room.metric("holdfast_room_connections")
-                               for room in bed.cluster.processes["room"]) >= count, 500, "the logins")
-        took = time.monotonic() - begun
-        used = memory_used() - before
-        say(f"  {count:,} clients in {rooms} rooms after {took:.0f} s: {used / 2**30:.2f} GiB more in use "
-            f"({used / count:,.0f} B a client), kernel, stores and clients included")
-        cpu = sum(cpu_seconds(process.process.pid) for process in bed.cluster.all())
-        time.sleep(10)
-        idle = (sum(cpu_seconds(process.process.pid) for process in bed.cluster.all()) - cpu) * 10
-        say(f"  idle: {idle:.1f} % of a processor for all processes of the cluster")
-        bed.broadcast(rig.payload(256), ttl=600)
-        listeners.wait(120)
-        with open(os.path.join(out, "summary.json"), encoding="utf-8") as file:
-            summary = json.load(file)
-        received, latency = summary["messages"]["received"], summary["latency_us"]["deliver"]["corrected"]
-        say(f"  {received:,} of {count:,} have it; p50 {latency['p50'] / 1e6:.2f} s, last {latency['max'] / 1e6:.2f} s")
-    return {"seconds": latency["max"] / 1e6, "spread": 0.0, "bytes": used, "idle_percent": idle,
-            "also_ok": received == count and used < 12e9 * SCALE + 1e9}
-
-
 def measure(name):
     function, key, gate, aim, less = ROWS[name]
     say(f"{name}: {function.__doc__}")
