@@ -145,9 +145,10 @@ static void on_appended(const redisReply *reply, enum saver_error error, void *c
 		return;
 	}
 	answered.version = (uint32_t)reply->integer;
-	/* Acks of it are about to come in crowds: while it is unknown here, each is looked for in
-	 * its registration's queue first. */
-	saver_log_refresh(lc->saver->log, lc->app);
+	/* Who asks for the log here sends acks of what is in it, perhaps in crowds: while it is not
+	 * known, each is looked for in its registration's queue first. */
+	if (saver_log_known(lc->saver->log, lc->app) != NULL)
+		saver_log_refresh(lc->saver->log, lc->app);
 	call_answer(lc, &answered.base);
 }
 

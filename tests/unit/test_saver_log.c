@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
+#include "acked.h"
 #include "log_value.h"
 
 static uint8_t *exact_copy(const void *data, size_t len)
@@ -176,6 +177,27 @@ static void test_a_broadcast_that_breaks_a_rule_is_named(void **state)
 	assert_string_equal(saver_log_check(&broadcast), "BAD_ID");
 }
 
+static void test_an_acked_id_is_a_number_in_digits(void **state)
+{
+	static const uint64_t ids[] = { 1, 99999999, INT64_MAX, UINT64_MAX };
+	static const char *const bad[] = {
+		"", " 1", "-1", "1x", "18446744073709551616", "000000000000000000001"
+	};
+	uint8_t text[SAVER_ACKED_ID_MAX];
+	uint64_t id;
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		size_t len = saver_acked_id_encode(ids[i], text);
+		uint8_t *exact = exact_copy(text, len);
+
+		assert_true(saver_acked_id_decode(hf_bytes_of(exact, len), &id));
+		assert_true(id == ids[i]);
+		free(exact);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(saver_acked_id_decode(hf_bytes_of_string(bad[i]), &id));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +206,7 @@ int main(void)
 		cmocka_unit_test(test_a_recall_is_read_and_what_is_none_is_refused),
 		cmocka_unit_test(test_queue_and_log_are_merged_in_the_order_of_ids),
 		cmocka_unit_test(test_an_id_is_found_where_it_is_and_nowhere_else),
+		cmocka_unit_test(test_an_acked_id_is_a_number_in_digits),
 		cmocka_unit_test(test_a_broadcast_that_breaks_a_rule_is_named),
 	};
 
