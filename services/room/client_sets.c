@@ -33,30 +33,39 @@ void client_sets_close(struct room *room)
 	set_close(&room->sets.clients);
 }
 
-static const struct client_set *set_of(const struct room *room, const struct connection *connection)
+/* Of TLS one record is read at a time, and only OpenSSL knows whether the socket is empty then:
+ * there, as in the lobby, the kernel looks. */
+static struct epoll_event wanted(const struct connection *connection, bool admitted)
 {
-	return connection->flags & CONNECTION_ADMITTED ? &room->sets.clients : &room->sets.lobby;
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = connection->handle };
+
+	if (connection->flags & CONNECTION_BLOCKED)
+		event.events |= EPOLLOUT;
+	if (admitted && connection->tls == NULL)
+		event.events |= EPOLLET | EPOLLRDHUP | EPOLLPRI;
+	return event;
 }
 
 int client_sets_add(struct room *room, const struct connection *connection)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.u32 = connection->handle };
+	struct epoll_event event = wanted(connection, false);
 
 	return epoll_ctl(room->sets.lobby.fd, EPOLL_CTL_ADD, connection->fd, &event) < 0 ? -errno
 											 : 0;
 }
 
-void client_sets_watch(struct room *room, const struct connection *connection, uint32_t events)
+void client_sets_watch(struct room *room, const struct connection *connection)
 {
-	struct epoll_event event = { .events = events, .data.u32 = connection->handle };
+	bool admitted = connection->flags & CONNECTION_ADMITTED;
+	struct epoll_event event = wanted(connection, admitted);
 
-	epoll_ctl(set_of(room, connection)->fd, EPOLL_CTL_MOD, connection->fd, &event);
+	epoll_ctl(admitted ? room->sets.clients.fd : room->sets.lobby.fd, EPOLL_CTL_MOD,
+		  connection->fd, &event);
 }
 
 void client_sets_admit(struct room *room, struct connection *connection)
 {
-	uint32_t events = connection->flags & CONNECTION_BLOCKED ? EPOLLIN | EPOLLOUT : EPOLLIN;
-	struct epoll_event event = { .events = events, .data.u32 = connection->handle };
+	struct epoll_event event = wanted(connection, true);
 
 	/* Where it can't be moved it stays: it is served there as well. */
 	if (connection->flags & CONNECTION_ADMITTED ||

@@ -3,7 +3,11 @@
  * Who has not logged in waits in the lobby, and everybody else is among the clients. The lobby is
  * only looked at while fewer than limits.logins_in_flight logins wait for register, and
  * limits.login_rate allows one more: what comes back after a network has failed stands in line
- * there, unread, and those who are in notice little of it. Both are plain events of the loop. */
+ * there, unread, and those who are in notice little of it. Both are plain events of the loop.
+ *
+ * The clients, unless they speak TLS, are told of once (edge-triggered), and again when more has
+ * come: the kernel need not look at a socket a second time only to find that it was read. Who does
+ * not read one to its end has to say so, or nobody looks at it until its client sends more. */
 #ifndef ROOM_CLIENT_SETS_H
 #define ROOM_CLIENT_SETS_H
 
@@ -32,8 +36,9 @@ void client_sets_close(struct room *room);
 
 /* Into the lobby; 0 or -errno. A descriptor leaves its set when it is closed. */
 HF_MUST_CHECK int client_sets_add(struct room *room, const struct connection *connection);
-/* EPOLLIN, EPOLLOUT. */
-void client_sets_watch(struct room *room, const struct connection *connection, uint32_t events);
+/* CONNECTION_BLOCKED has changed, or it was not read to its end: it is told of what is ready now.
+ */
+void client_sets_watch(struct room *room, const struct connection *connection);
 /* A login waits for register, or does no more. */
 void client_sets_login_began(struct room *room);
 void client_sets_login_ended(struct room *room);

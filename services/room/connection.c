@@ -389,7 +389,7 @@ static void tls_step(struct room *room, struct connection *connection)
 	}
 	if (want_write != !!(connection->flags & CONNECTION_BLOCKED)) {
 		connection->flags ^= CONNECTION_BLOCKED;
-		client_sets_watch(room, connection, want_write ? EPOLLIN | EPOLLOUT : EPOLLIN);
+		client_sets_watch(room, connection);
 	}
 	if (done > 0) {
 		uint32_t took_ms = (uint32_t)room_age_ms(room) - connection->opened;
@@ -430,7 +430,7 @@ static ssize_t read_some(struct room *room, struct connection *connection)
 
 	if (connection->tls != NULL)
 		return tls_read(connection->tls, room->read_buffer, READ_SIZE);
-	n = read(connection->fd, room->read_buffer, READ_SIZE);
+	n = recv(connection->fd, room->read_buffer, READ_SIZE, 0);
 	return n < 0 ? -errno : n;
 }
 
@@ -451,7 +451,15 @@ static void on_bytes(struct room *room, struct connection *connection, size_t le
 	input_feed(room, connection, room->read_buffer, len);
 }
 
-static void on_readable(struct room *room, struct connection *connection)
+/* May there be more than was read? A short read empties a socket, but for what shows in the event:
+ * the end of the stream, a failure, or urgent data, which nobody needs but which ends a read. */
+static bool has_more(ssize_t n, uint32_t events)
+{
+	return n == READ_SIZE || n == -EINTR ||
+	       (n > 0 && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI));
+}
+
+static void on_readable(struct room *room, struct connection *connection, uint32_t events)
 {
 	ssize_t n;
 
@@ -469,6 +477,8 @@ static void on_readable(struct room *room, struct connection *connection)
 		connection_lost(room, connection, CONNECTION_ENDED_EOF);
 	else if (n != -EAGAIN && n != -EINTR)
 		connection_lost(room, connection, CONNECTION_ENDED_ERROR);
+	if (has_more(n, events) && connection->state < CONNECTION_CUT)
+		client_sets_watch(room, connection);
 }
 
 static void on_events(evutil_socket_t fd, short what, void *ctx)
@@ -478,7 +488,7 @@ static void on_events(evutil_socket_t fd, short what, void *ctx)
 	int count = epoll_wait(fd, events, EVENTS_MAX, 0);
 	int tls_steps = 0;
 
-	/* What is left out here is reported again: the set is level-triggered. */
+	/* What is left out here is in the lobby, which is level-triggered: it is reported again. */
 	for (int i = 0;
 	     i < count && tls_steps < TLS_STEPS_PER_TURN && !client_sets_lobby_waits(room, fd);
 	     i++) {
@@ -491,7 +501,7 @@ static void on_events(evutil_socket_t fd, short what, void *ctx)
 		if (events[i].events & EPOLLOUT && connection->state >= CONNECTION_LOGIN)
 			flush_on_writable(room, connection);
 		if (events[i].events & ~(uint32_t)EPOLLOUT || connection->state == CONNECTION_TLS)
-			on_readable(room, connection);
+			on_readable(room, connection, events[i].events);
 	}
 }
 
