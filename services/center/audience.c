@@ -1,10 +1,10 @@
 /* services/center/audience.c - who a send is for: JSON to lists of names and an Hf__Audience. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "fields.h"
 #include "hf_text.h"
+#include "json.h"
 #include "request_internal.h"
 
 static int compare_ids(const void *a, const void *b)
@@ -29,39 +29,78 @@ static size_t drop_duplicates(struct hf_bytes *ids, size_t count)
 	return kept;
 }
 
-int request_parse_ids(const json_t *list, const char *field, size_t count_max, size_t len_max,
+/* How many elements an array has that was read before. */
+static size_t count_items(struct hf_bytes list)
+{
+	struct json_walk walk;
+	struct hf_bytes key, item;
+	size_t count = 0;
+
+	if (json_walk_begin(&walk, list, '[') == 0)
+		while (json_walk_next(&walk, &key, &item) == 1)
+			count++;
+	return count;
+}
+
+static bool is_plain_text(struct hf_bytes item)
+{
+	return item.data[0] == '"' && memchr(item.data, '\\', item.len) == NULL;
+}
+
+/* One id: where it lies in the text, or a copy of what its escapes mean. */
+static int parse_id(struct hf_bytes item, const char *field, size_t len_max, struct hf_arena *arena,
+		    struct hf_bytes *ret, struct problem *ret_problem)
+{
+	json_t *value = NULL;
+	int err = 0;
+
+	if (is_plain_text(item)) {
+		*ret = hf_bytes_of(item.data + 1, item.len - 2);
+		if (hf_text_is_id(ret->data, ret->len, len_max))
+			return 0;
+	}
+	if (json_value(item, &value) < 0)
+		return request_out_of_memory(ret_problem);
+	*ret = hf_bytes_of(hf_arena_copy(arena, json_string_value(value),
+					 json_string_length(value)),
+			   json_string_length(value));
+	if (ret->data == NULL)
+		err = request_out_of_memory(ret_problem);
+	else if (!json_is_string(value) || !hf_text_is_id(ret->data, ret->len, len_max))
+		err = problem_set(ret_problem, 400, "BAD_AUDIENCE", field, json_string_value(value),
+				  "%s: each is text of 1 to %zu bytes, without control characters",
+				  field, len_max);
+	json_decref(value);
+	return err;
+}
+
+int request_parse_ids(struct hf_bytes list, const char *field, size_t count_max, size_t len_max,
 		      struct hf_arena *arena, struct hf_bytes **ret, size_t *ret_count,
 		      struct problem *ret_problem)
 {
-	size_t count = json_array_size(list);
+	struct json_walk walk;
+	struct hf_bytes key, item;
+	size_t count = 0, room;
 
 	*ret = NULL;
 	*ret_count = 0;
-	if (!request_has(list))
+	if (!request_has_text(list))
 		return 0;
-	if (!json_is_array(list))
+	if (json_walk_begin(&walk, list, '[') < 0)
 		return problem_set(ret_problem, 400, "BAD_AUDIENCE", field, NULL,
 				   "%s must be an array of texts", field);
-	if (count > count_max)
+	room = count_items(list);
+	if (room > count_max)
 		return problem_set(ret_problem, 400, "TOO_MANY_TARGETS", field, NULL,
 				   "%s may have %zu entries at most", field, count_max);
-	*ret = hf_arena_alloc(arena, HF_MAX(count, (size_t)1) * sizeof(**ret));
+	*ret = hf_arena_alloc(arena, HF_MAX(room, (size_t)1) * sizeof(**ret));
 	if (*ret == NULL)
 		return request_out_of_memory(ret_problem);
-	for (size_t i = 0; i < count; i++) {
-		const json_t *item = json_array_get(list, i);
-		size_t len = json_string_length(item);
+	while (count < room && json_walk_next(&walk, &key, &item) == 1) {
+		int err = parse_id(item, field, len_max, arena, &(*ret)[count++], ret_problem);
 
-		if (!json_is_string(item) || !hf_text_is_id(json_string_value(item), len, len_max))
-			return problem_set(ret_problem, 400, "BAD_AUDIENCE", field,
-					   json_string_value(item),
-					   "%s: each is text of 1 to %zu bytes, without control "
-					   "characters",
-					   field, len_max);
-		(*ret)[i].data = hf_arena_copy(arena, json_string_value(item), len);
-		(*ret)[i].len = len;
-		if ((*ret)[i].data == NULL)
-			return request_out_of_memory(ret_problem);
+		if (err < 0)
+			return err;
 	}
 	*ret_count = drop_duplicates(*ret, count);
 	return 0;
@@ -82,26 +121,21 @@ static int to_binary(const struct hf_bytes *ids, size_t count, struct hf_arena *
 }
 
 /* A list that was computed and came out empty must not widen the audience to everybody else. */
-static int refuse_empty(const json_t *object, const char *const *names, const char *path,
-			struct problem *ret_problem)
+static int refuse_empty(struct hf_bytes list, const char *field, struct problem *ret_problem)
 {
-	char field[64];
+	struct json_walk walk;
+	struct hf_bytes key, item;
 
-	for (; *names != NULL; names++) {
-		const json_t *list = json_object_get(object, *names);
-
-		if (!json_is_array(list) || json_array_size(list) > 0)
-			continue;
-		snprintf(field, sizeof(field), "%s%s", path, *names);
-		return problem_set(ret_problem, 400, "EMPTY_AUDIENCE", field, NULL,
-				   "%s is an empty list, which nobody is in; leave it out if it "
-				   "does not matter",
-				   field);
-	}
-	return 0;
+	if (list.data == NULL || json_walk_begin(&walk, list, '[') < 0 ||
+	    json_walk_next(&walk, &key, &item) != 0)
+		return 0;
+	return problem_set(ret_problem, 400, "EMPTY_AUDIENCE", field, NULL,
+			   "%s is an empty list, which nobody is in; leave it out if it does not "
+			   "matter",
+			   field);
 }
 
-static int parse_kind(const json_t *list, const char *field, size_t count_max, size_t len_max,
+static int parse_kind(struct hf_bytes list, const char *field, size_t count_max, size_t len_max,
 		      struct hf_arena *arena, ProtobufCBinaryData **ret, size_t *ret_count,
 		      struct problem *ret_problem)
 {
@@ -156,14 +190,14 @@ static int parse_versions(const json_t *versions, struct hf_arena *arena, Hf__Au
 	return err;
 }
 
-static int parse_percentage(const json_t *audience, struct hf_arena *arena, Hf__Audience *ret,
-			    struct problem *ret_problem)
+static int parse_percentage(const struct json_slot *slots, struct hf_arena *arena,
+			    Hf__Audience *ret, struct problem *ret_problem)
 {
-	const json_t *seed = json_object_get(audience, "percentage_seed");
+	const json_t *seed = slots[SLOT_PERCENTAGE_SEED].value;
 	const char *text = NULL;
 	uint64_t percentage = 0;
-	int err = fields_uint(json_object_get(audience, "percentage"), "audience.percentage", 1,
-			      100, "BAD_AUDIENCE", &percentage, ret_problem);
+	int err = fields_uint(slots[SLOT_PERCENTAGE].value, "audience.percentage", 1, 100,
+			      "BAD_AUDIENCE", &percentage, ret_problem);
 
 	if (err == 0)
 		err = fields_text(seed, "audience.percentage_seed", 1, HF_AUDIENCE_SEED_MAX, &text,
@@ -182,84 +216,85 @@ static int parse_percentage(const json_t *audience, struct hf_arena *arena, Hf__
 	return ret->percentage_seed.data != NULL ? 0 : request_out_of_memory(ret_problem);
 }
 
-static int parse_tags(const json_t *audience, struct hf_arena *arena, Hf__Audience *ret,
+static int parse_tags(const struct json_slot *slots, struct hf_arena *arena, Hf__Audience *ret,
 		      struct problem *ret_problem)
 {
 	const struct {
-		const char *name, *field;
+		enum request_slot slot;
+		const char *field;
 		ProtobufCBinaryData **ret;
 		size_t *ret_count;
 	} kinds[] = {
-		{ "tag", "audience.tag", &ret->tag, &ret->n_tag },
-		{ "tag_and", "audience.tag_and", &ret->tag_and, &ret->n_tag_and },
-		{ "tag_not", "audience.tag_not", &ret->tag_not, &ret->n_tag_not },
+		{ SLOT_TAG, "audience.tag", &ret->tag, &ret->n_tag },
+		{ SLOT_TAG_AND, "audience.tag_and", &ret->tag_and, &ret->n_tag_and },
+		{ SLOT_TAG_NOT, "audience.tag_not", &ret->tag_not, &ret->n_tag_not },
 	};
 	int err = 0;
 
 	for (size_t i = 0; err == 0 && i < HF_ARRAY_LEN(kinds); i++)
-		err = parse_kind(json_object_get(audience, kinds[i].name), kinds[i].field,
-				 HF_AUDIENCE_TAGS_MAX, HF_TAG_MAX, arena, kinds[i].ret,
-				 kinds[i].ret_count, ret_problem);
+		err = parse_kind(slots[kinds[i].slot].text, kinds[i].field, HF_AUDIENCE_TAGS_MAX,
+				 HF_TAG_MAX, arena, kinds[i].ret, kinds[i].ret_count, ret_problem);
 	return err;
 }
 
-static int parse_object(const json_t *audience, struct hf_arena *arena, struct request *ret,
+static int parse_object(const struct json_slot *slots, struct hf_arena *arena, struct request *ret,
 			Hf__Audience *filter, struct problem *ret_problem)
 {
-	static const char *const known[] = { "registration_id", "user_id",         "tag",
-					     "tag_and",         "tag_not",         "sdk_version",
-					     "percentage",      "percentage_seed", NULL };
-	static const char *const lists[] = { "registration_id", "user_id", "tag", "tag_and", NULL };
-	int err = fields_known(audience, "audience.", known, ret_problem);
+	static const struct {
+		enum request_slot slot;
+		const char *field;
+	} lists[] = { { SLOT_REGISTRATION_ID, "audience.registration_id" },
+		      { SLOT_USER_ID, "audience.user_id" },
+		      { SLOT_TAG, "audience.tag" },
+		      { SLOT_TAG_AND, "audience.tag_and" } };
+	int err = request_known(&slots[SLOT_AUDIENCE_UNKNOWN], "audience.", ret_problem);
 
+	for (size_t i = 0; err == 0 && i < HF_ARRAY_LEN(lists); i++)
+		err = refuse_empty(slots[lists[i].slot].text, lists[i].field, ret_problem);
 	if (err == 0)
-		err = refuse_empty(audience, lists, "audience.", ret_problem);
-	if (err == 0)
-		err = request_parse_ids(json_object_get(audience, "registration_id"),
+		err = request_parse_ids(slots[SLOT_REGISTRATION_ID].text,
 					"audience.registration_id", REQUEST_TARGETS_MAX,
 					HF_REGISTRATION_MAX, arena, &ret->targets,
 					&ret->target_count, ret_problem);
 	if (err == 0)
-		err = request_parse_ids(json_object_get(audience, "user_id"), "audience.user_id",
+		err = request_parse_ids(slots[SLOT_USER_ID].text, "audience.user_id",
 					REQUEST_TARGETS_MAX, HF_USER_ID_MAX, arena, &ret->users,
 					&ret->user_count, ret_problem);
 	if (err == 0)
-		err = parse_tags(audience, arena, filter, ret_problem);
+		err = parse_tags(slots, arena, filter, ret_problem);
 	if (err == 0)
-		err = parse_versions(json_object_get(audience, "sdk_version"), arena, filter,
-				     ret_problem);
+		err = parse_versions(slots[SLOT_SDK_VERSION].value, arena, filter, ret_problem);
 	if (err == 0)
-		err = parse_percentage(audience, arena, filter, ret_problem);
+		err = parse_percentage(slots, arena, filter, ret_problem);
 	return err;
 }
 
-int request_parse_audience(const json_t *root, struct hf_arena *arena, struct request *ret,
-			   struct problem *ret_problem)
+int request_parse_audience(const struct json_slot *slots, struct hf_arena *arena,
+			   struct request *ret, struct problem *ret_problem)
 {
-	static const char *const lists[] = { "platform", NULL };
-	const json_t *audience = json_object_get(root, "audience");
+	struct hf_bytes audience = slots[SLOT_AUDIENCE].text;
+	const char *name = json_string_value(slots[SLOT_AUDIENCE].value);
 	Hf__Audience *filter = hf_arena_alloc(arena, sizeof(*filter));
-	bool all = json_is_string(audience) && strcmp(json_string_value(audience), "all") == 0;
+	bool all = name != NULL && strcmp(name, "all") == 0;
 	int err = 0;
 
 	if (filter == NULL)
 		return request_out_of_memory(ret_problem);
 	hf__audience__init(filter);
-	if (!request_has(audience))
+	if (!request_has_text(audience))
 		return problem_set(ret_problem, 400, "MISSING_FIELD", "audience", NULL,
 				   "audience is required");
-	if (!all && !json_is_object(audience))
-		return problem_set(ret_problem, 400, "BAD_AUDIENCE", "audience",
-				   json_string_value(audience),
+	if (!all && audience.data[0] != '{')
+		return problem_set(ret_problem, 400, "BAD_AUDIENCE", "audience", name,
 				   "audience must be \"all\" or an object");
 	if (!all)
-		err = parse_object(audience, arena, ret, filter, ret_problem);
+		err = parse_object(slots, arena, ret, filter, ret_problem);
 	if (err == 0)
-		err = refuse_empty(root, lists, "", ret_problem);
+		err = refuse_empty(slots[SLOT_PLATFORM].text, "platform", ret_problem);
 	if (err == 0)
-		err = parse_kind(json_object_get(root, "platform"), "platform",
-				 HF_AUDIENCE_PLATFORMS_MAX, HF_PLATFORM_MAX, arena,
-				 &filter->platform, &filter->n_platform, ret_problem);
+		err = parse_kind(slots[SLOT_PLATFORM].text, "platform", HF_AUDIENCE_PLATFORMS_MAX,
+				 HF_PLATFORM_MAX, arena, &filter->platform, &filter->n_platform,
+				 ret_problem);
 	if (err < 0)
 		return err;
 	if (!hf_audience_is_all(filter))

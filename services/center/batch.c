@@ -18,15 +18,15 @@
 
 struct slot {
 	struct batch *batch;
-	struct send *send; /* under way */
-	char *text;        /* its result */
+	struct hf_bytes request; /* in the body, which lives as long as the exchange */
+	struct send *send;       /* under way */
+	char *text;              /* its result */
 	size_t len;
 };
 
 struct batch {
 	struct center *center;
 	struct hf_http_exchange *exchange; /* NULL: the client left */
-	struct json_walk walk; /* over the messages; the body lives as long as the exchange */
 	struct hf_task task;
 	uint32_t app;
 	size_t started, open, count;
@@ -85,12 +85,12 @@ static void on_sent(const struct send_answer *result, void *ctx)
 		hf_task_schedule(batch->center->loop, &batch->task); /* answers */
 }
 
-static void start_next(struct batch *batch, struct hf_bytes text)
+static void start_next(struct batch *batch)
 {
 	struct slot *slot = &batch->slots[batch->started++];
 	struct send_input input = {
 		.app = hf_apps_get(batch->center->apps, batch->app),
-		.text = text,
+		.text = slot->request,
 		.request_id = hf_http_exchange_request_id(batch->exchange),
 	};
 
@@ -112,15 +112,14 @@ static void fail_rest(struct batch *batch, const struct problem *problem)
 static void on_task(void *ctx)
 {
 	struct batch *batch = ctx;
-	struct hf_bytes key, value;
 	struct problem problem;
 
 	for (unsigned i = 0; i < STARTS_A_TURN && batch->started < batch->count; i++) {
 		if (hf_apps_get(batch->center->apps, batch->app) == NULL) {
 			problem_set(&problem, 404, "APP_UNKNOWN", NULL, NULL, "no such app");
 			fail_rest(batch, &problem);
-		} else if (json_walk_next(&batch->walk, &key, &value) == 1) {
-			start_next(batch, value);
+		} else {
+			start_next(batch);
 		}
 	}
 	if (batch->started < batch->count)
@@ -151,46 +150,59 @@ static int check_parallel(struct hf_bytes value, struct problem *ret_problem)
 			   "parallel must be true");
 }
 
-/* Find the messages in the body and count them. */
-static int open_body(struct hf_bytes body, struct json_walk *ret_messages, size_t *ret_count,
-		     struct problem *ret_problem)
+/* The elements of the array that comes next; more than there is room for are counted only. */
+static int find_messages(struct json_walk *walk, struct hf_bytes ret[BATCH_MAX], size_t *ret_count)
 {
-	struct json_walk walk, items;
-	struct hf_bytes key, value, messages = { NULL, 0 };
+	struct json_walk items;
+	struct hf_bytes key, item;
 	size_t count = 0;
+	int n = json_walk_enter(walk, '[', &items);
+
+	while (n == 0 && (n = json_walk_next(&items, &key, &item)) == 1) {
+		if (count < BATCH_MAX)
+			ret[count] = item;
+		count++;
+		n = 0;
+	}
+	json_walk_leave(walk, &items);
+	*ret_count = count;
+	return n;
+}
+
+/* Find the messages in the body. */
+static int open_body(struct hf_bytes body, struct hf_bytes ret_messages[BATCH_MAX],
+		     size_t *ret_count, struct problem *ret_problem)
+{
+	struct json_walk walk;
+	struct hf_bytes key, value;
+	size_t count = 0;
+	bool found = false;
 	int n = json_walk_begin(&walk, body, '{');
 
-	while (n == 0 && (n = json_walk_next(&walk, &key, &value)) == 1) {
-		n = 0;
+	while (n == 0 && (n = json_walk_key(&walk, &key)) == 1) {
 		if (json_key_is(key, "messages")) {
-			if (messages.data != NULL)
-				n = -EINVAL;
-			messages = value;
+			n = found ? -EINVAL : find_messages(&walk, ret_messages, &count);
+			found = true;
 		} else if (json_key_is(key, "parallel")) {
-			if (check_parallel(value, ret_problem) < 0)
+			n = json_walk_value(&walk, &value);
+			if (n == 0 && check_parallel(value, ret_problem) < 0)
 				return -EINVAL;
+		} else if (json_walk_value(&walk, &value) < 0) {
+			n = -EINVAL;
 		} else {
 			return problem_set(ret_problem, 400, "UNKNOWN_FIELD", NULL, NULL,
 					   "a batch has messages and parallel, nothing else");
 		}
 	}
-	if (n == 0 && messages.data == NULL)
+	if (n == 0 && !found)
 		return problem_set(ret_problem, 400, "MISSING_FIELD", "messages", NULL,
 				   "messages is required");
-	if (n == 0)
-		n = json_walk_begin(&items, messages, '[');
-	if (n == 0)
-		*ret_messages = items;
-	while (n == 0 && (n = json_walk_next(&items, &key, &value)) == 1) {
-		count++;
-		n = 0;
-		if (count > BATCH_MAX)
-			return problem_set(ret_problem, 400, "TOO_MANY_MESSAGES", "messages", NULL,
-					   "a batch has %d messages at most", BATCH_MAX);
-	}
 	if (n < 0)
 		return problem_set(ret_problem, 400, "BAD_JSON", NULL, NULL,
 				   "the body must be {\"messages\": [...]}");
+	if (count > BATCH_MAX)
+		return problem_set(ret_problem, 400, "TOO_MANY_MESSAGES", "messages", NULL,
+				   "a batch has %d messages at most", BATCH_MAX);
 	if (count == 0)
 		return problem_set(ret_problem, 400, "MISSING_FIELD", "messages", NULL,
 				   "messages is empty");
@@ -200,7 +212,7 @@ static int open_body(struct hf_bytes body, struct json_walk *ret_messages, size_
 
 void api_send_batch(struct call *call)
 {
-	struct json_walk walk;
+	struct hf_bytes messages[BATCH_MAX];
 	struct problem problem;
 	struct batch *batch;
 	size_t count = 0;
@@ -211,7 +223,7 @@ void api_send_batch(struct call *call)
 		api_fail(call, &problem);
 		return;
 	}
-	if (open_body(hf_http_exchange_body(call->exchange), &walk, &count, &problem) < 0) {
+	if (open_body(hf_http_exchange_body(call->exchange), messages, &count, &problem) < 0) {
 		api_fail(call, &problem);
 		return;
 	}
@@ -223,9 +235,10 @@ void api_send_batch(struct call *call)
 	}
 	batch->center = call->center;
 	batch->exchange = call->exchange;
-	batch->walk = walk;
 	batch->app = call->app_id;
 	batch->count = count;
+	for (size_t i = 0; i < count; i++)
+		batch->slots[i].request = messages[i];
 	hf_task_init(&batch->task, on_task, batch);
 	hf_task_schedule(call->center->loop, &batch->task);
 	hf_http_exchange_on_abort(call->exchange, on_client_left, batch);

@@ -37,11 +37,19 @@ static int wrong(const json_t *value, const char *field, const char *reason, con
 			   "%s must be %s", field, wanted);
 }
 
+int fields_unknown(const char *path, const char *key, struct problem *ret_problem)
+{
+	char field[128];
+
+	snprintf(field, sizeof(field), "%s%s", path, key);
+	return problem_set(ret_problem, 400, "UNKNOWN_FIELD", field, NULL, "there is no field %s",
+			   field);
+}
+
 int fields_known(const json_t *object, const char *path, const char *const *known,
 		 struct problem *ret_problem)
 {
 	void *at = json_object_iter((json_t *)object);
-	char field[128];
 
 	for (; at != NULL; at = json_object_iter_next((json_t *)object, at)) {
 		const char *key = json_object_iter_key(at);
@@ -49,11 +57,8 @@ int fields_known(const json_t *object, const char *path, const char *const *know
 
 		while (known[i] != NULL && strcmp(known[i], key) != 0)
 			i++;
-		if (known[i] != NULL)
-			continue;
-		snprintf(field, sizeof(field), "%s%s", path, key);
-		return problem_set(ret_problem, 400, "UNKNOWN_FIELD", field, NULL,
-				   "there is no field %s", field);
+		if (known[i] == NULL)
+			return fields_unknown(path, key, ret_problem);
 	}
 	return 0;
 }

@@ -13,6 +13,8 @@
 /* All keys of `object` must be among `known` (NULL-terminated); `path` is "" or ends with a dot. */
 HF_MUST_CHECK int fields_known(const json_t *object, const char *path, const char *const *known,
 			       struct problem *ret_problem);
+/* The refusal of a key that is not known. */
+int fields_unknown(const char *path, const char *key, struct problem *ret_problem);
 /* Refuse what has no effect yet: anything but absent, null, an empty array or an empty object. */
 HF_MUST_CHECK int fields_unsupported(const json_t *value, const char *field,
 				     struct problem *ret_problem);

@@ -93,12 +93,9 @@ static int skip_value(struct json_walk *walk)
 	return 0;
 }
 
-int json_walk_begin(struct json_walk *walk, struct hf_bytes text, char open)
+/* The bracket that it begins with. */
+static int open_walk(struct json_walk *walk, char open)
 {
-	*walk = (struct json_walk){ .pos = text.data, .object = open == '{', .first = true };
-	if (text.len == 0)
-		return -EINVAL;
-	walk->end = text.data + text.len;
 	skip_space(walk);
 	if (walk->pos == walk->end || *walk->pos != (uint8_t)open)
 		return -EINVAL;
@@ -106,15 +103,41 @@ int json_walk_begin(struct json_walk *walk, struct hf_bytes text, char open)
 	return 0;
 }
 
-/* After the closing bracket nothing but white space may follow. */
+int json_walk_begin(struct json_walk *walk, struct hf_bytes text, char open)
+{
+	*walk = (struct json_walk){ .pos = text.data, .object = open == '{', .first = true };
+	if (text.len == 0)
+		return -EINVAL;
+	walk->end = text.data + text.len;
+	return open_walk(walk, open);
+}
+
+int json_walk_enter(const struct json_walk *walk, char open, struct json_walk *ret_inner)
+{
+	*ret_inner = (struct json_walk){ .pos = walk->pos,
+					 .end = walk->end,
+					 .object = open == '{',
+					 .first = true,
+					 .inside = true };
+	return open_walk(ret_inner, open);
+}
+
+void json_walk_leave(struct json_walk *walk, const struct json_walk *inner)
+{
+	walk->pos = inner->pos;
+}
+
+/* After the last closing bracket nothing but white space may follow. */
 static int at_end(struct json_walk *walk)
 {
 	walk->pos++;
+	if (walk->inside)
+		return 0;
 	skip_space(walk);
 	return walk->pos == walk->end ? 0 : -EINVAL;
 }
 
-int json_walk_next(struct json_walk *walk, struct hf_bytes *ret_key, struct hf_bytes *ret_value)
+int json_walk_key(struct json_walk *walk, struct hf_bytes *ret_key)
 {
 	const uint8_t *start;
 
@@ -131,24 +154,37 @@ int json_walk_next(struct json_walk *walk, struct hf_bytes *ret_key, struct hf_b
 	}
 	walk->first = false;
 	*ret_key = (struct hf_bytes){ NULL, 0 };
-	if (walk->object) {
-		if (walk->pos == walk->end || *walk->pos != '"')
-			return -EINVAL;
-		start = walk->pos;
-		if (skip_string(walk) < 0)
-			return -EINVAL;
-		*ret_key = hf_bytes_of(start, (size_t)(walk->pos - start));
-		skip_space(walk);
-		if (walk->pos == walk->end || *walk->pos != ':')
-			return -EINVAL;
-		walk->pos++;
-		skip_space(walk);
-	}
+	if (!walk->object)
+		return 1;
+	if (walk->pos == walk->end || *walk->pos != '"')
+		return -EINVAL;
 	start = walk->pos;
+	if (skip_string(walk) < 0)
+		return -EINVAL;
+	*ret_key = hf_bytes_of(start, (size_t)(walk->pos - start));
+	skip_space(walk);
+	if (walk->pos == walk->end || *walk->pos != ':')
+		return -EINVAL;
+	walk->pos++;
+	skip_space(walk);
+	return 1;
+}
+
+int json_walk_value(struct json_walk *walk, struct hf_bytes *ret_value)
+{
+	const uint8_t *start = walk->pos;
+
 	if (skip_value(walk) < 0)
 		return -EINVAL;
 	*ret_value = hf_bytes_of(start, (size_t)(walk->pos - start));
-	return 1;
+	return 0;
+}
+
+int json_walk_next(struct json_walk *walk, struct hf_bytes *ret_key, struct hf_bytes *ret_value)
+{
+	int n = json_walk_key(walk, ret_key);
+
+	return n == 1 && json_walk_value(walk, ret_value) < 0 ? -EINVAL : n;
 }
 
 bool json_key_is(struct hf_bytes key, const char *name)

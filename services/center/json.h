@@ -21,6 +21,7 @@ HF_MUST_CHECK json_t *json_parse_object(struct hf_bytes text, struct problem *re
 struct json_walk {
 	const uint8_t *pos, *end;
 	bool object, first;
+	bool inside; /* of another walk, which goes on after its end */
 };
 /* `open` is '{' or '['. 0, or -EINVAL when `text` does not begin so. */
 HF_MUST_CHECK int json_walk_begin(struct json_walk *walk, struct hf_bytes text, char open);
@@ -29,6 +30,13 @@ HF_MUST_CHECK int json_walk_begin(struct json_walk *walk, struct hf_bytes text, 
  * number looks like is not. White space around values is not part of them. */
 HF_MUST_CHECK int json_walk_next(struct json_walk *walk, struct hf_bytes *ret_key,
 				 struct hf_bytes *ret_value);
+/* The same in two steps: to the next value, then over it, or into it. json_walk_leave() goes on
+ * after what was entered, when that was walked to its end. */
+HF_MUST_CHECK int json_walk_key(struct json_walk *walk, struct hf_bytes *ret_key);
+HF_MUST_CHECK int json_walk_value(struct json_walk *walk, struct hf_bytes *ret_value);
+HF_MUST_CHECK int json_walk_enter(const struct json_walk *walk, char open,
+				  struct json_walk *ret_inner);
+void json_walk_leave(struct json_walk *walk, const struct json_walk *inner);
 /* Is a key, as the walk gives it, this name? Escapes are understood. */
 bool json_key_is(struct hf_bytes key, const char *name);
 /* The text of a member's value; data NULL when there is none. The object was parsed before. */

@@ -11,6 +11,56 @@
 #include "json.h"
 #include "request_internal.h"
 
+static const struct json_member audience_members[] = {
+	JSON_MEMBER("registration_id", SLOT_REGISTRATION_ID),
+	JSON_MEMBER("user_id", SLOT_USER_ID),
+	JSON_MEMBER("tag", SLOT_TAG),
+	JSON_MEMBER("tag_and", SLOT_TAG_AND),
+	JSON_MEMBER("tag_not", SLOT_TAG_NOT),
+	JSON_MEMBER("sdk_version", SLOT_SDK_VERSION, .tree = true),
+	JSON_MEMBER("percentage", SLOT_PERCENTAGE, .tree = true),
+	JSON_MEMBER("percentage_seed", SLOT_PERCENTAGE_SEED, .tree = true),
+	{ 0 },
+};
+static const struct json_shape audience_shape = { audience_members, SLOT_AUDIENCE_UNKNOWN };
+
+static const struct json_member message_members[] = {
+	JSON_MEMBER("data", SLOT_DATA),
+	JSON_MEMBER("data_b64", SLOT_DATA_B64),
+	JSON_MEMBER("notification", SLOT_NOTIFICATION, .tree = true),
+	JSON_MEMBER("collapse_key", SLOT_COLLAPSE_KEY, .tree = true),
+	JSON_MEMBER("ttl", SLOT_TTL, .tree = true),
+	JSON_MEMBER("priority", SLOT_PRIORITY, .tree = true),
+	JSON_MEMBER("qos", SLOT_QOS, .tree = true),
+	JSON_MEMBER("label", SLOT_LABEL, .tree = true),
+	JSON_MEMBER("durable", SLOT_DURABLE, .tree = true),
+	{ 0 },
+};
+static const struct json_shape message_shape = { message_members, SLOT_MESSAGE_UNKNOWN };
+
+static const struct json_member options_members[] = {
+	JSON_MEMBER("send_at", SLOT_SEND_AT, .tree = true),
+	JSON_MEMBER("pace", SLOT_PACE, .tree = true),
+	JSON_MEMBER("wait", SLOT_WAIT, .tree = true),
+	JSON_MEMBER("wait_timeout", SLOT_WAIT_TIMEOUT, .tree = true),
+	JSON_MEMBER("replaces", SLOT_REPLACES, .tree = true),
+	JSON_MEMBER("exclude_registration_id", SLOT_EXCLUDE),
+	JSON_MEMBER("receipts", SLOT_RECEIPTS, .tree = true),
+	JSON_MEMBER("validate_only", SLOT_VALIDATE_ONLY, .tree = true),
+	{ 0 },
+};
+static const struct json_shape options_shape = { options_members, SLOT_OPTIONS_UNKNOWN };
+
+static const struct json_member request_members[] = {
+	JSON_MEMBER("audience", SLOT_AUDIENCE, .tree = true, .inside = &audience_shape),
+	JSON_MEMBER("platform", SLOT_PLATFORM),
+	JSON_MEMBER("message", SLOT_MESSAGE, .inside = &message_shape),
+	JSON_MEMBER("options", SLOT_OPTIONS, .inside = &options_shape),
+	JSON_MEMBER("cid", SLOT_CID, .tree = true),
+	{ 0 },
+};
+static const struct json_shape request_shape = { request_members, SLOT_UNKNOWN };
+
 bool request_is_key(const char *text, size_t len)
 {
 	if (len == 0 || len > REQUEST_CID_MAX)
@@ -21,17 +71,39 @@ bool request_is_key(const char *text, size_t len)
 	return true;
 }
 
-static int decode_base64(const json_t *value, struct hf_arena *arena, struct request *ret,
+int request_known(const struct json_slot *unknown, const char *path, struct problem *ret_problem)
+{
+	json_t *key;
+	int err;
+
+	if (unknown->text.data == NULL)
+		return 0;
+	if (json_value(unknown->text, &key) < 0)
+		return request_out_of_memory(ret_problem);
+	err = fields_unknown(path, json_string_value(key), ret_problem);
+	json_decref(key);
+	return err;
+}
+
+/* From the text itself, if nothing in it is escaped. */
+static int decode_base64(struct hf_bytes text, struct hf_arena *arena, struct request *ret,
 			 struct problem *ret_problem)
 {
-	size_t len = json_string_length(value);
-	uint8_t *room = hf_arena_alloc(arena, len / 4 * 3 + 3);
-	ssize_t n;
+	uint8_t *room = hf_arena_alloc(arena, text.len / 4 * 3 + 3);
+	json_t *value = NULL;
+	ssize_t n = -1;
 
 	if (room == NULL)
 		return request_out_of_memory(ret_problem);
-	n = json_is_string(value) ? hf_base64_decode(json_string_value(value), len, false, room)
-				  : -1;
+	if (text.data[0] == '"' && memchr(text.data, '\\', text.len) == NULL) {
+		n = hf_base64_decode((const char *)text.data + 1, text.len - 2, false, room);
+	} else if (text.data[0] == '"') {
+		if (json_value(text, &value) < 0)
+			return request_out_of_memory(ret_problem);
+		n = hf_base64_decode(json_string_value(value), json_string_length(value), false,
+				     room);
+		json_decref(value);
+	}
 	if (n < 0)
 		return problem_set(ret_problem, 400, "BAD_VALUE", "message.data_b64", NULL,
 				   "message.data_b64 must be base64 with padding");
@@ -65,25 +137,30 @@ static int check_notification(const json_t *notification, struct problem *ret_pr
 }
 
 /* {"data":...,"notification":{...}}, each part as it was sent. */
-static int build_envelope(struct hf_bytes message, struct hf_arena *arena, struct request *ret,
-			  struct problem *ret_problem)
+static int build_envelope(const struct json_slot *slots, struct hf_arena *arena,
+			  struct request *ret, struct problem *ret_problem)
 {
-	static const char *const parts[] = { "data", "data_b64", "notification" };
-	size_t size = message.len + 64, len = 0;
+	static const struct {
+		const char *name;
+		enum request_slot slot;
+	} parts[] = { { "data", SLOT_DATA },
+		      { "data_b64", SLOT_DATA_B64 },
+		      { "notification", SLOT_NOTIFICATION } };
+	size_t size = slots[SLOT_MESSAGE].text.len + 64, len = 0;
 	char *text = hf_arena_alloc(arena, size);
 
 	if (text == NULL)
 		return request_out_of_memory(ret_problem);
 	for (size_t i = 0; i < HF_ARRAY_LEN(parts); i++) {
-		struct hf_bytes value = json_member(message, parts[i]);
-		size_t name_len = strlen(parts[i]);
+		struct hf_bytes value = slots[parts[i].slot].text;
+		size_t name_len = strlen(parts[i].name);
 
-		if (value.data == NULL || hf_bytes_equal(value, HF_BYTES_LITERAL("null")))
+		if (!request_has_text(value))
 			continue;
 		text[len] = len == 0 ? '{' : ',';
 		text[len + 1] = '"';
 		len += 2;
-		memcpy(text + len, parts[i], name_len);
+		memcpy(text + len, parts[i].name, name_len);
 		len += name_len;
 		memcpy(text + len, "\":", 2);
 		len += 2;
@@ -96,27 +173,26 @@ static int build_envelope(struct hf_bytes message, struct hf_arena *arena, struc
 	return 0;
 }
 
-static int parse_payload(const json_t *message, struct hf_bytes text, size_t payload_max,
-			 struct hf_arena *arena, struct request *ret, struct problem *ret_problem)
+static int parse_payload(const struct json_slot *slots, size_t payload_max, struct hf_arena *arena,
+			 struct request *ret, struct problem *ret_problem)
 {
-	const json_t *data = json_object_get(message, "data");
-	const json_t *data_b64 = json_object_get(message, "data_b64");
-	const json_t *notification = json_object_get(message, "notification");
+	struct hf_bytes data = slots[SLOT_DATA].text, data_b64 = slots[SLOT_DATA_B64].text;
+	const json_t *notification = slots[SLOT_NOTIFICATION].value;
 	int err = 0;
 
-	if (request_has(data) && request_has(data_b64))
+	if (request_has_text(data) && request_has_text(data_b64))
 		return problem_set(ret_problem, 400, "CONFLICTING_FIELDS", "message.data_b64", NULL,
 				   "a message has data or data_b64, not both");
-	if (request_has(data_b64))
+	if (request_has_text(data_b64))
 		err = decode_base64(data_b64, arena, ret, ret_problem);
 	if (err == 0 && request_has(notification)) {
 		err = check_notification(notification, ret_problem);
 		if (err == 0)
-			err = build_envelope(text, arena, ret, ret_problem);
-	} else if (err == 0 && data != NULL) {
+			err = build_envelope(slots, arena, ret, ret_problem);
+	} else if (err == 0 && data.data != NULL) {
 		ret->payload_kind = HF_WIRE_PAYLOAD_JSON;
-		ret->payload = json_member(text, "data");
-	} else if (err == 0 && !request_has(data_b64)) {
+		ret->payload = data;
+	} else if (err == 0 && !request_has_text(data_b64)) {
 		return problem_set(ret_problem, 400, "MISSING_FIELD", "message.data", NULL,
 				   "a message needs data, data_b64 or notification");
 	}
@@ -174,20 +250,21 @@ static int parse_priority(const json_t *value, struct request *ret, struct probl
 }
 
 /* qos, ttl and durable together say what the message promises. */
-static int parse_class(const json_t *message, struct request *ret, struct problem *ret_problem)
+static int parse_class(const struct json_slot *slots, struct request *ret,
+		       struct problem *ret_problem)
 {
-	const json_t *ttl = json_object_get(message, "ttl");
 	uint64_t qos = 1;
 	bool durable = false;
-	int err = fields_uint(json_object_get(message, "qos"), "message.qos", 0, 1, "BAD_QOS", &qos,
+	int err = fields_uint(slots[SLOT_QOS].value, "message.qos", 0, 1, "BAD_QOS", &qos,
 			      ret_problem);
 
 	ret->ttl_ms = qos > 0 ? REQUEST_TTL_S * 1000ull : 0;
 	if (err == 0)
-		err = fields_duration(ttl, "message.ttl", REQUEST_TTL_MAX_S * 1000ull,
-				      "TTL_OUT_OF_RANGE", &ret->ttl_ms, ret_problem);
+		err = fields_duration(slots[SLOT_TTL].value, "message.ttl",
+				      REQUEST_TTL_MAX_S * 1000ull, "TTL_OUT_OF_RANGE", &ret->ttl_ms,
+				      ret_problem);
 	if (err == 0)
-		err = fields_bool(json_object_get(message, "durable"), "message.durable", &durable,
+		err = fields_bool(slots[SLOT_DURABLE].value, "message.durable", &durable,
 				  ret_problem);
 	if (err < 0)
 		return err;
@@ -203,32 +280,29 @@ static int parse_class(const json_t *message, struct request *ret, struct proble
 	return 0;
 }
 
-static int parse_message(const json_t *message, struct hf_bytes text, size_t payload_max,
-			 struct hf_arena *arena, struct request *ret, struct problem *ret_problem)
+static int parse_message(const struct json_slot *slots, size_t payload_max, struct hf_arena *arena,
+			 struct request *ret, struct problem *ret_problem)
 {
-	static const char *const known[] = { "data",    "data_b64", "notification", "collapse_key",
-					     "ttl",     "priority", "qos",          "label",
-					     "durable", NULL };
+	struct hf_bytes message = slots[SLOT_MESSAGE].text;
 	int err;
 
-	if (!request_has(message))
+	if (!request_has_text(message))
 		return problem_set(ret_problem, 400, "MISSING_FIELD", "message", NULL,
 				   "message is required");
-	if (!json_is_object(message))
+	if (message.data[0] != '{')
 		return problem_set(ret_problem, 400, "BAD_VALUE", "message", NULL,
 				   "message must be an object");
-	err = fields_known(message, "message.", known, ret_problem);
+	err = request_known(&slots[SLOT_MESSAGE_UNKNOWN], "message.", ret_problem);
 	if (err == 0)
-		err = parse_collapse_key(json_object_get(message, "collapse_key"), ret,
-					 ret_problem);
+		err = parse_collapse_key(slots[SLOT_COLLAPSE_KEY].value, ret, ret_problem);
 	if (err == 0)
-		err = parse_priority(json_object_get(message, "priority"), ret, ret_problem);
+		err = parse_priority(slots[SLOT_PRIORITY].value, ret, ret_problem);
 	if (err == 0)
-		err = parse_label(json_object_get(message, "label"), ret, ret_problem);
+		err = parse_label(slots[SLOT_LABEL].value, ret, ret_problem);
 	if (err == 0)
-		err = parse_class(message, ret, ret_problem);
+		err = parse_class(slots, ret, ret_problem);
 	if (err == 0)
-		err = parse_payload(message, text, payload_max, arena, ret, ret_problem);
+		err = parse_payload(slots, payload_max, arena, ret, ret_problem);
 	return err;
 }
 
@@ -309,28 +383,23 @@ static int parse_cid(const json_t *value, struct request *ret, struct problem *r
 int request_parse(struct hf_bytes text, size_t payload_max, uint64_t wall_ms,
 		  struct hf_arena *arena, struct request *ret, struct problem *ret_problem)
 {
-	static const char *const known[] = { "audience", "platform", "message",
-					     "options",  "cid",      NULL };
-	json_t *root = json_parse_object(text, ret_problem);
-	int err;
+	struct json_slot slots[REQUEST_SLOTS];
+	int err = json_read(text, &request_shape, slots, REQUEST_SLOTS, ret_problem);
 
-	if (root == NULL)
-		return -EINVAL;
+	if (err < 0)
+		return err;
 	*ret = (struct request){ 0 };
-	err = fields_known(root, "", known, ret_problem);
+	err = request_known(&slots[SLOT_UNKNOWN], "", ret_problem);
 	if (err == 0)
-		err = request_parse_audience(root, arena, ret, ret_problem);
+		err = request_parse_audience(slots, arena, ret, ret_problem);
 	if (err == 0)
-		err = parse_message(json_object_get(root, "message"), json_member(text, "message"),
-				    payload_max, arena, ret, ret_problem);
+		err = parse_message(slots, payload_max, arena, ret, ret_problem);
 	if (err == 0)
-		err = request_parse_options(json_object_get(root, "options"),
-					    json_member(text, "options"), wall_ms, arena, ret,
-					    ret_problem);
+		err = request_parse_options(slots, wall_ms, arena, ret, ret_problem);
 	if (err == 0)
-		err = parse_cid(json_object_get(root, "cid"), ret, ret_problem);
+		err = parse_cid(slots[SLOT_CID].value, ret, ret_problem);
 	if (err == 0)
 		err = check_together(ret, ret_problem);
-	json_decref(root);
+	json_clear(slots, REQUEST_SLOTS);
 	return err;
 }

@@ -34,11 +34,12 @@ static int parse_event(const json_t *item, uint32_t *ret, struct problem *ret_pr
 			   ".dropped, .recalled and .completed");
 }
 
-/* `text` is the object as it was sent: its params go back as they came. */
-static int parse_receipts(const json_t *receipts, struct hf_bytes text, struct hf_arena *arena,
-			  struct request *ret, struct problem *ret_problem)
+/* Params go back as they came. */
+static int parse_receipts(const struct json_slot *slot, struct hf_arena *arena, struct request *ret,
+			  struct problem *ret_problem)
 {
 	static const char *const known[] = { "events", "params", NULL };
+	const json_t *receipts = slot->value;
 	const json_t *events = json_object_get(receipts, "events");
 	const json_t *params = json_object_get(receipts, "params");
 	struct hf_bytes raw;
@@ -59,7 +60,7 @@ static int parse_receipts(const json_t *receipts, struct hf_bytes text, struct h
 		err = parse_event(json_array_get(events, i), &ret->receipts, ret_problem);
 	if (err < 0 || !request_has(params))
 		return err;
-	raw = json_member(text, "params");
+	raw = json_member(slot->text, "params");
 	if (!json_is_object(params) || raw.data == NULL || raw.len > REQUEST_PARAMS_MAX)
 		return problem_set(ret_problem, 400, "BAD_VALUE", "options.receipts.params", NULL,
 				   "options.receipts.params must be an object of at most %d bytes",
@@ -137,7 +138,7 @@ static int parse_replaces(const json_t *value, struct request *ret, struct probl
 	return 0;
 }
 
-static int parse_exclude(const json_t *list, struct hf_arena *arena, struct request *ret,
+static int parse_exclude(struct hf_bytes list, struct hf_arena *arena, struct request *ret,
 			 struct problem *ret_problem)
 {
 	static const char field[] = "options.exclude_registration_id";
@@ -149,55 +150,48 @@ static int parse_exclude(const json_t *list, struct hf_arena *arena, struct requ
 	return err == 0 ? request_exclude(excluded, count, arena, ret, ret_problem) : err;
 }
 
-static int parse_wait(const json_t *options, struct request *ret, struct problem *ret_problem)
+static int parse_wait(const struct json_slot *slots, struct request *ret,
+		      struct problem *ret_problem)
 {
 	static const char *const waits[] = { "none", "routed", "acked", NULL };
 	int wait = REQUEST_WAIT_NONE;
-	int err = fields_choice(json_object_get(options, "wait"), "options.wait", waits, &wait,
-				ret_problem);
+	int err = fields_choice(slots[SLOT_WAIT].value, "options.wait", waits, &wait, ret_problem);
 
 	ret->wait = (enum request_wait)wait;
 	if (err == 0)
-		err = fields_duration(json_object_get(options, "wait_timeout"),
-				      "options.wait_timeout", REQUEST_WAIT_MAX_MS, "BAD_DURATION",
-				      &ret->wait_ms, ret_problem);
+		err = fields_duration(slots[SLOT_WAIT_TIMEOUT].value, "options.wait_timeout",
+				      REQUEST_WAIT_MAX_MS, "BAD_DURATION", &ret->wait_ms,
+				      ret_problem);
 	return err;
 }
 
-int request_parse_options(const json_t *options, struct hf_bytes text, uint64_t wall_ms,
-			  struct hf_arena *arena, struct request *ret, struct problem *ret_problem)
+int request_parse_options(const struct json_slot *slots, uint64_t wall_ms, struct hf_arena *arena,
+			  struct request *ret, struct problem *ret_problem)
 {
-	static const char *const known[] = { "send_at",  "pace",
-					     "wait",     "wait_timeout",
-					     "replaces", "exclude_registration_id",
-					     "receipts", "validate_only",
-					     NULL };
 	int err;
 
 	ret->wait_ms = REQUEST_WAIT_MS;
-	if (!request_has(options))
+	if (!request_has_text(slots[SLOT_OPTIONS].text))
 		return 0;
-	if (!json_is_object(options))
+	if (slots[SLOT_OPTIONS].text.data[0] != '{')
 		return problem_set(ret_problem, 400, "BAD_VALUE", "options", NULL,
 				   "options must be an object");
-	err = fields_known(options, "options.", known, ret_problem);
+	err = request_known(&slots[SLOT_OPTIONS_UNKNOWN], "options.", ret_problem);
 	if (err == 0)
-		err = parse_wait(options, ret, ret_problem);
+		err = parse_wait(slots, ret, ret_problem);
 	if (err == 0)
-		err = parse_send_at(json_object_get(options, "send_at"), wall_ms, ret, ret_problem);
+		err = parse_send_at(slots[SLOT_SEND_AT].value, wall_ms, ret, ret_problem);
 	if (err == 0)
-		err = request_parse_pace(json_object_get(options, "pace"), "options.pace",
+		err = request_parse_pace(slots[SLOT_PACE].value, "options.pace",
 					 &ret->rate_per_second, &ret->spread_ms, ret_problem);
 	if (err == 0)
-		err = parse_replaces(json_object_get(options, "replaces"), ret, ret_problem);
+		err = parse_replaces(slots[SLOT_REPLACES].value, ret, ret_problem);
 	if (err == 0)
-		err = parse_exclude(json_object_get(options, "exclude_registration_id"), arena, ret,
-				    ret_problem);
+		err = parse_exclude(slots[SLOT_EXCLUDE].text, arena, ret, ret_problem);
 	if (err == 0)
-		err = parse_receipts(json_object_get(options, "receipts"),
-				     json_member(text, "receipts"), arena, ret, ret_problem);
+		err = parse_receipts(&slots[SLOT_RECEIPTS], arena, ret, ret_problem);
 	if (err == 0)
-		err = fields_bool(json_object_get(options, "validate_only"),
-				  "options.validate_only", &ret->validate_only, ret_problem);
+		err = fields_bool(slots[SLOT_VALIDATE_ONLY].value, "options.validate_only",
+				  &ret->validate_only, ret_problem);
 	return err;
 }
