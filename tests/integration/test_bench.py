@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from harness import api
 from harness.callback import Callback
 from harness.cluster import BUILD, binary
 from harness.line import Line
@@ -184,6 +186,97 @@ def test_what_can_not_be_is_refused_by_name(tmp_path, options, word):
     key.write_text("id.secret\n")
     process = bench("push", {"url": "http://127.0.0.1:1", "key-file": key, "count": 10, **options})
     assert word in process.communicate(timeout=20)[1] and process.returncode == USAGE
+
+
+def scrape(process):
+    """A function that gives the running bench's own metrics, by name and labels."""
+    where = ""
+    while "metrics at http://" not in where:
+        where = process.stderr.readline()
+        assert where, process.communicate()
+    address = where.split("http://")[1].split("/")[0]
+
+    def samples():
+        lines = api.request(address, "GET", "/metrics").body.decode().splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+    return samples
+
+
+def test_a_running_bench_serves_its_counters(cluster, app, tmp_path):
+    run = clients(cluster, app, tmp_path, "conn", 10, duration=0, prom="127.0.0.1:0", quiet=True)
+    metrics = scrape(run)
+    wait_until(lambda: metrics()["holdfast_bench_connections_open"] == 10)
+    now = metrics()
+    assert now["holdfast_bench_logins_total"] == 10
+    assert now['holdfast_bench_latency_seconds_count{latency="login"}'] == 10
+    run.send_signal(signal.SIGTERM)
+    finish(run)
+    taken = bench("conn", {"addr": "127.0.0.1:1", "token-file": "/dev/null", "prom": "nowhere"})
+    assert taken.communicate(timeout=20) and taken.returncode == USAGE
+
+
+def test_a_stall_shows_in_the_corrected_latency_alone(cluster, app, tmp_path):
+    """One request in flight at a time: while center stands still, one request waits and the others are not even sent."""
+    receiver = clients(cluster, app, tmp_path, "recv", 10, duration=0)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 10)
+    sender = push(cluster, app, tmp_path, 10, rate=150, duration="6s", connections=1, pipeline=1, prom="127.0.0.1:0",
+                  quiet=True)
+    metrics = scrape(sender)
+    wait_until(lambda: metrics()["holdfast_bench_accepted_total"] >= 100)
+    cluster.center.pause()
+    stalled = time.monotonic()
+    wait_until(lambda: time.monotonic() > stalled + 1)
+    cluster.center.resume()
+    finish(sender)
+    assert summary(tmp_path, "push")["messages"]["accepted"] >= 800
+    wait_until(lambda: cluster.room.metric("holdfast_messages_acked_total")
+               >= summary(tmp_path, "push")["messages"]["accepted"])
+    receiver.send_signal(signal.SIGTERM)
+    finish(receiver)
+    for folder, name in (("push", "request"), ("recv", "deliver")):
+        latency = summary(tmp_path, folder)["latency_us"][name]
+        assert latency["corrected"]["p99"] > 500000 > 2 * latency["uncorrected"]["p99"], latency
+
+
+def test_acks_are_timed_and_servers_tell_what_it_cost(cluster, app, tmp_path):
+    pages = f"http://{cluster.room.instance()['admin']}/metrics"
+    receiver = clients(cluster, app, tmp_path, "recv", 10, duration="30s", expect=100, server_metrics=pages)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 10)
+    finish(push(cluster, app, tmp_path, 10, rate=50, duration="2s", wait="acked"))
+    assert "the servers: " in finish(receiver)
+    ack = summary(tmp_path, "push")["latency_us"]["ack"]
+    assert ack["corrected"]["count"] == summary(tmp_path, "push")["counters"]["accepted_and_acked"] == 100
+    assert ack["corrected"]["max"] >= ack["corrected"]["p50"] > 0
+    run = summary(tmp_path, "recv")
+    assert run["run"]["server_cpu_s"] > 0 and run["connections"]["mem_per_conn_server_b"] is not None
+    finish(clients(cluster, app, tmp_path, "conn", 1, server_metrics=f"{pages}/none"), UNREACHABLE)
+
+
+def test_delays_between_machines_need_a_common_clock(cluster, app, tmp_path):
+    """Both ends measure against center; then the results are made to look as if of two machines."""
+    clock = f"http://{cluster.api_address()}"
+    receiver = clients(cluster, app, tmp_path, "recv", 5, duration="60s", expect=20, clock=clock)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 5)
+    finish(push(cluster, app, tmp_path, 5, rate=20, duration="1s", clock=clock))
+    finish(receiver)
+    for name in ("recv", "push"):
+        measured = summary(tmp_path, name)["clock"]
+        # It is this machine's own clock: off by no more than the bound says.
+        assert abs(measured["offset_us"]) <= measured["error_us"] < 500000
+    edit(tmp_path, "push", lambda run: run["run"].update(machine="another"))
+    assert "deliver compares clocks measured against" in merge(tmp_path, "recv", "push")
+    assert summary(tmp_path, "merged")["latency_us"]["deliver"]["corrected"]["count"] == 20
+    edit(tmp_path, "push", lambda run: run.update(clock=None))
+    assert "deliver is left out" in merge(tmp_path, "recv", "push")
+    assert "deliver" not in summary(tmp_path, "merged")["latency_us"]
+    assert not summary(tmp_path, "merged")["one_way_known"]
+
+
+def edit(tmp_path, command, change):
+    path = tmp_path / command / "summary.json"
+    run = json.loads(path.read_text())
+    change(run)
+    path.write_text(json.dumps(run))
 
 
 def test_storm_drops_its_share_and_gets_it_back(cluster, app, tmp_path):

@@ -84,7 +84,9 @@ struct options {
 	double fraction, reconnect_rate;
 	bool reset;
 	/* what comes out */
-	char *out, *format, *stats_file;
+	char *out, *format, *stats_file, *prom, *clock;
+	struct list server_metrics;
+	bool no_color;
 	struct list fail_if;
 	bool quiet;
 	uint64_t lag_limit_ms;
@@ -131,6 +133,7 @@ enum counter {
 	COUNT_SENT_MESSAGES, /* in them */
 	COUNT_ACCEPTED,      /* messages that the API took */
 	COUNT_DUE,           /* deliveries that these ask for: one message may be for many */
+	COUNT_ACKED,         /* of these, when the answer came: --wait acked */
 	COUNT_ANSWERED,      /* requests */
 	COUNT_DROPPED_ARRIVALS,
 	COUNT_HTTP_2XX,
@@ -160,6 +163,8 @@ enum hist {
 	HIST_DELIVER_BACK,  /* clients that were dropped, after their return */
 	HIST_REQUEST,       /* intended send to answer */
 	HIST_REQUEST_UNCORRECTED,
+	HIST_ACK, /* intended send until all clients that it was for have acked: --wait acked */
+	HIST_ACK_UNCORRECTED,
 	HIST_UPSTREAM, /* intended send to UPSTREAM_ACK: the business has answered */
 	HIST_UPSTREAM_UNCORRECTED,
 	HIST_LAG, /* how late a 10 ms tick of a worker runs */

@@ -8,6 +8,11 @@ const struct hist_quantile hist_quantiles[HIST_QUANTILES] = {
 	{ "p999", 0.999 }, { "p9999", 0.9999 }, { "p99999", 0.99999 }
 };
 
+uint64_t hist_quantile(const struct hf_histogram *hist, double quantile)
+{
+	return HF_MIN(hf_histogram_quantile(hist, quantile), hist->max);
+}
+
 double hist_mean(const struct hf_histogram *hist)
 {
 	return hist->count > 0 ? (double)hist->sum / (double)hist->count : 0;
@@ -54,21 +59,28 @@ bool hist_write_hgrm(const char *folder, const char *name, const struct hf_histo
 	fprintf(file, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount",
 		"1/(1-Percentile)");
 	for (unsigned i = 0; i < HF_HISTOGRAM_BUCKETS && seen < hist->count; i++) {
-		double share;
+		double value_ms = (double)HF_MIN(edge_of(i), hist->max) / 1e3, share;
 
 		if (hist->buckets[i] == 0)
 			continue;
+		if (seen == 0) /* plots begin here */
+			fprintf(file, "%12.3f %14.12f %10llu %14.2f\n", value_ms, 0.0,
+				(unsigned long long)hist->buckets[i], 1.0);
 		seen += hist->buckets[i];
 		share = (double)seen / (double)hist->count;
-		fprintf(file, "%12.3f %14.12f %10llu ", (double)edge_of(i) / 1e3, share,
-			(unsigned long long)seen);
+		fprintf(file, "%12.3f %14.12f %10llu ", value_ms, share, (unsigned long long)seen);
 		if (seen < hist->count)
 			fprintf(file, "%14.2f\n", 1 / (1 - share));
 		else
 			fprintf(file, "%14s\n", "inf");
 	}
-	fprintf(file, "#[Mean    = %12.3f]\n#[Max     = %12.3f, Total count    = %12llu]\n",
-		hist_mean(hist) / 1e3, (double)hist->max / 1e3, (unsigned long long)hist->count);
+	fprintf(file,
+		"#[Mean    = %12.3f, StdDeviation   = %12.3f]\n"
+		"#[Max     = %12.3f, Total count    = %12llu]\n"
+		"#[Buckets = %12u, SubBuckets     = %12u]\n",
+		hist_mean(hist) / 1e3, hist_stddev(hist) / 1e3, (double)hist->max / 1e3,
+		(unsigned long long)hist->count, HF_HISTOGRAM_MAX_BITS - HF_HISTOGRAM_SUB_BITS + 1,
+		1u << HF_HISTOGRAM_SUB_BITS);
 	return output_finish(file);
 }
 

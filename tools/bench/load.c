@@ -160,6 +160,25 @@ static uint32_t occurrences(const struct http_answer *answer, const char *mark)
 	return count;
 }
 
+/* With --wait acked, an answer says of each message whether its clients acked in time. */
+static void record_acks(struct load *load, const struct http_ticket *ticket,
+			const struct http_answer *answer)
+{
+	struct stats *stats = load->engine.worker->stats;
+	uint64_t now_ns = load->engine.now_ns;
+	uint32_t acked;
+
+	if (strcmp(options_of(load)->wait, "acked") != 0 || answer->status / 100 != 2)
+		return;
+	acked = HF_MIN(occurrences(answer, "\"state\":\"acked\""), ticket->messages);
+	stats->counters[COUNT_ACKED] += acked;
+	for (uint32_t i = 0; i < acked; i++) {
+		hf_histogram_record(&stats->hist[HIST_ACK], (now_ns - ticket->intended_ns) / 1000);
+		hf_histogram_record(&stats->hist[HIST_ACK_UNCORRECTED],
+				    (now_ns - ticket->sent_ns) / 1000);
+	}
+}
+
 /* The messages of an answer, and the deliveries that they ask for. */
 static void count_accepted(struct load *load, const struct http_ticket *ticket,
 			   const struct http_answer *answer)
@@ -223,6 +242,7 @@ static void on_answer(struct http_pool *pool, const struct http_ticket *ticket,
 		return;
 	stats->counters[COUNT_ANSWERED]++;
 	count_accepted(load, ticket, answer);
+	record_acks(load, ticket, answer);
 	keep_refusal(load, answer);
 	hf_histogram_record(&stats->hist[HIST_REQUEST], (now_ns - ticket->intended_ns) / 1000);
 	hf_histogram_record(&stats->hist[HIST_REQUEST_UNCORRECTED],

@@ -28,6 +28,86 @@ static void add_codes(uint64_t into[CLOSE_CODES], json_t *codes)
 		(uint64_t)json_integer_value(count);
 }
 
+static void copy_text(char *to, size_t size, json_t *text)
+{
+	snprintf(to, size, "%s", json_is_string(text) ? json_string_value(text) : "");
+}
+
+/* What runs of several machines say of their clocks. */
+struct clocks {
+	size_t runs;
+	bool several, not_compared; /* machines; and a run among them without the others' clock */
+	char source[256];
+	double largest_ms, second_ms; /* of the bounds: a message has two ends */
+};
+
+static void add_clock(struct clocks *clocks, struct result *result, json_t *json)
+{
+	json_t *run = json_object_get(json, "run"), *clock = json_object_get(json, "clock");
+	json_t *source = json_object_get(clock, "source");
+	double error_ms = json_number_value(json_object_get(clock, "error_us")) / 1e3;
+	char machine[sizeof(result->machine)], text[sizeof(clocks->source)];
+
+	copy_text(machine, sizeof(machine), json_object_get(run, "machine"));
+	copy_text(text, sizeof(text), source);
+	if (clocks->runs++ == 0) {
+		copy_text(result->machine, sizeof(result->machine),
+			  json_object_get(run, "machine"));
+		copy_text(result->host, sizeof(result->host), json_object_get(run, "host"));
+		memcpy(clocks->source, text, sizeof(text));
+	} else if (strcmp(machine, result->machine) != 0) {
+		result->host[0] = '\0';
+		clocks->several = true;
+	}
+	if (machine[0] == '\0') /* merged of several already */
+		clocks->several = true;
+	if (text[0] == '\0' || strcmp(text, clocks->source) != 0 ||
+	    json_is_false(json_object_get(json, "one_way_known")))
+		clocks->not_compared = true;
+	if (error_ms > clocks->largest_ms) {
+		clocks->second_ms = clocks->largest_ms;
+		clocks->largest_ms = error_ms;
+	} else if (error_ms > clocks->second_ms) {
+		clocks->second_ms = error_ms;
+	}
+}
+
+/* A delay from one machine to another is worth nothing when their clocks were not compared. */
+static void judge_clocks(const struct clocks *clocks, struct result *result)
+{
+	static const enum hist one_way[] = { HIST_DELIVER, HIST_DELIVER_UNCORRECTED,
+					     HIST_DELIVER_STORM, HIST_DELIVER_BACK };
+
+	if (!clocks->not_compared) {
+		result->clock.source = clocks->source;
+		result->clock.error_ms = clocks->largest_ms + clocks->second_ms;
+	}
+	if (!clocks->several)
+		return;
+	result->machine[0] = '\0';
+	if (!clocks->not_compared)
+		return;
+	for (size_t i = 0; i < HF_ARRAY_LEN(one_way); i++) {
+		result->one_way_unknown =
+			result->one_way_unknown || result->total->hist[one_way[i]].count > 0;
+		result->total->hist[one_way[i]] = (struct hf_histogram){ 0 };
+	}
+}
+
+static void add_server(struct result *result, json_t *json)
+{
+	json_t *cpu = json_object_get(json_object_get(json, "run"), "server_cpu_s");
+	json_t *memory =
+		json_object_get(json_object_get(json, "connections"), "mem_per_conn_server_b");
+
+	/* Runs at the same time see the same servers. */
+	if (json_is_number(cpu))
+		result->server_cpu_s = HF_MAX(result->server_cpu_s, json_number_value(cpu));
+	if (json_is_number(memory))
+		result->server_memory_b =
+			HF_MAX(result->server_memory_b, json_number_value(memory));
+}
+
 static void add_run(struct result *result, const char *folder, json_t *json)
 {
 	json_t *run = json_object_get(json, "run");
@@ -53,12 +133,16 @@ static void add_run(struct result *result, const char *folder, json_t *json)
 		HF_MAX(result->setup_s, json_number_value(json_object_get(connections, "setup_s")));
 	json_array_foreach(json_object_get(json, "invalid_reasons"), i, reason)
 		result_invalid(result, "%s: %s", folder, json_string_value(reason));
+	if (result->total->refusal[0] == '\0')
+		copy_text(result->total->refusal, REFUSAL_SIZE,
+			  json_object_get(json_object_get(json, "messages"), "first_refusal"));
 	result->merged++;
 }
 
 int merge_command(const struct options *options)
 {
-	struct result result = { .options = options };
+	struct result result = { .options = options, .server_memory_b = -1, .server_cpu_s = -1 };
+	struct clocks clocks = { 0 };
 	int code;
 
 	if (options->arguments.count < 2 || options->out == NULL) {
@@ -75,8 +159,11 @@ int merge_command(const struct options *options)
 		if (json == NULL)
 			return EXIT_USAGE;
 		add_run(&result, options->arguments.items[i], json);
+		add_clock(&clocks, &result, json);
+		add_server(&result, json);
 		json_decref(json);
 	}
+	judge_clocks(&clocks, &result);
 	code = thresholds_run(&result);
 	result_print(stdout, &result);
 	if (result_write(&result, options->out) < 0) {

@@ -133,6 +133,15 @@ static const struct option table[] = {
 	  "what to print" },
 	{ "stats-file", 0, TYPE_STRING, AT(stats_file), NULL, COMMANDS_RUN, "FILE",
 	  "keep the live counters in FILE, for a program that maps it" },
+	{ "prom", 0, TYPE_STRING, AT(prom), NULL, COMMANDS_RUN, "HOST:PORT",
+	  "serve the counters so far there, at /metrics, for Prometheus; port 0: any" },
+	{ "clock", 0, TYPE_STRING, AT(clock), NULL, COMMANDS_RUN, "URL",
+	  "when recv and push are on two machines: measure this one's clock against that HTTP "
+	  "server's, 4 s before the run and 4 s after it; the same URL for both" },
+	{ "server-metrics", 0, TYPE_LIST, AT(server_metrics), NULL, COMMANDS_RUN, "URL[,..]",
+	  "metrics pages of the servers under load: tells their CPU, and memory a connection" },
+	{ "no-color", 0, TYPE_FLAG, AT(no_color), NULL, COMMANDS_RUN | COMMAND_MERGE, NULL,
+	  "no colors on a terminal; the variable NO_COLOR says the same" },
 	{ "quiet", 0, TYPE_FLAG, AT(quiet), NULL, COMMANDS_RUN, NULL, "no progress lines" },
 };
 

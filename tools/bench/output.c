@@ -1,6 +1,7 @@
 #include "output.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,7 +45,7 @@ static void print_hist(FILE *to, const char *name, const struct hf_histogram *hi
 	fprintf(to, "  %-20s %9llu", name, (unsigned long long)hist->count);
 	for (size_t i = 0; i < 4; i++)
 		fprintf(to, " %9.3f",
-			(double)hf_histogram_quantile(hist, hist_quantiles[i].quantile) / 1e3);
+			(double)hist_quantile(hist, hist_quantiles[i].quantile) / 1e3);
 	fprintf(to, " %9.3f %9.3f %9.3f\n", (double)hist->max / 1e3, hist_mean(hist) / 1e3,
 		hist_stddev(hist) / 1e3);
 }
@@ -115,6 +116,66 @@ static void print_connections(FILE *to, const struct result *result)
 	print_codes(to, "closed", result->total->closed);
 }
 
+/* Whose clocks were compared how, and what the work cost. */
+static void print_machines(FILE *to, const struct result *result)
+{
+	const uint64_t *c = result->total->counters;
+	uint64_t messages = HF_MAX(c[COUNT_RX_MESSAGES], c[COUNT_ACCEPTED]);
+
+	if (result->one_way_unknown)
+		fprintf(to, "deliver is left out: senders and receivers were on different machines "
+			    "whose clocks were not compared (--clock, or push --wait acked)\n");
+	else if (result->clock.source != NULL && result->merged > 0)
+		fprintf(to, "deliver compares clocks measured against %s: it is within %.3f ms\n",
+			result->clock.source, result->clock.error_ms);
+	else if (result->clock.source != NULL)
+		fprintf(to, "clock: %s is %.3f ms %s this machine, within %.3f ms\n",
+			result->clock.source, fabs(result->clock.offset_ms),
+			result->clock.offset_ms < 0 ? "behind" : "ahead of",
+			result->clock.error_ms);
+	if (c[COUNT_CLOCK_NEGATIVE] > 0)
+		fprintf(to,
+			"%llu messages came before they were sent: the clocks of sender and "
+			"receiver "
+			"differ%s\n",
+			(unsigned long long)c[COUNT_CLOCK_NEGATIVE],
+			result->clock.source == NULL ? " (--clock)" : "");
+	if (result->server_cpu_s >= 0) {
+		fprintf(to, "the servers: %.2f s of CPU", result->server_cpu_s);
+		if (messages > 0)
+			fprintf(to, ", %.1f us a message",
+				result->server_cpu_s * 1e6 / (double)messages);
+		if (result->server_memory_b >= 0)
+			fprintf(to, ", %.0f B of memory a connection", result->server_memory_b);
+		fputc('\n', to);
+	}
+	fprintf(to, "the tool: %.2f s of CPU\n", (double)result->total->cpu_us / 1e6);
+}
+
+/* A color on a terminal that may have them, else nothing. */
+static const char *paint(FILE *to, const struct result *result, const char *code)
+{
+	return isatty(fileno(to)) && !result->options->no_color && getenv("NO_COLOR") == NULL ? code
+											      : "";
+}
+
+static void print_verdict(FILE *to, const struct result *result)
+{
+	const char *red = paint(to, result, "\033[1;31m"), *green = paint(to, result, "\033[32m");
+	const char *off = paint(to, result, "\033[0m");
+
+	for (size_t i = 0; i < result->threshold_count; i++) {
+		const struct threshold *threshold = &result->thresholds[i];
+
+		fprintf(to, "%s%s%s --fail-if %s: %g%s\n", threshold->failed ? red : green,
+			threshold->failed ? "FAILED" : "passed", off, threshold->text,
+			threshold->is_latency ? threshold->value / 1e3 : threshold->value,
+			threshold->is_latency ? " ms" : "");
+	}
+	for (size_t i = 0; i < result->reason_count; i++)
+		fprintf(to, "%sINVALID RUN%s: %s\n", red, off, result->reasons[i]);
+}
+
 void result_print(FILE *to, const struct result *result)
 {
 	const uint64_t *c = result->total->counters;
@@ -169,13 +230,8 @@ void result_print(FILE *to, const struct result *result)
 		"p90", "p99", "p999", "max", "mean", "stddev");
 	for (int i = 0; i < HISTS; i++)
 		print_hist(to, hist_names[i], &result->total->hist[i]);
-	fprintf(to, "the tool: %.2f s of CPU\n", (double)result->total->cpu_us / 1e6);
-	for (size_t i = 0; i < result->threshold_count; i++)
-		fprintf(to, "%s --fail-if %s: %g\n",
-			result->thresholds[i].failed ? "FAILED" : "passed",
-			result->thresholds[i].text, result->thresholds[i].value);
-	for (size_t i = 0; i < result->reason_count; i++)
-		fprintf(to, "INVALID RUN: %s\n", result->reasons[i]);
+	print_machines(to, result);
+	print_verdict(to, result);
 	fflush(to);
 }
 
@@ -186,7 +242,8 @@ static bool write_rows(const struct result *result, const char *folder)
 	if (file == NULL)
 		return false;
 	fputs("t,open,opening,failed,closed,rx_msgs,rx_bytes,requests,dropped_arrivals,p50_us,p90_"
-	      "us,p99_us,p999_us,max_us,cpu_percent,lag_ms,rss_kib\n",
+	      "us,p99_us,p999_us,max_us,cpu_percent,lag_ms,rss_kib,p99_uncorrected_us,accepted,"
+	      "missing,duplicated\n",
 	      file);
 	for (size_t i = 0; i < result->row_count; i++) {
 		const struct row *row = &result->rows[i];
@@ -194,7 +251,7 @@ static bool write_rows(const struct result *result, const char *folder)
 		fprintf(file,
 			"%.3f,%lld,%lld,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%."
 			"1f,"
-			"%.2f,%llu\n",
+			"%.2f,%llu,%llu,%llu,%llu,%llu\n",
 			row->t, (long long)row->open, (long long)row->opening,
 			(unsigned long long)row->failed, (unsigned long long)row->closed,
 			(unsigned long long)row->rx_messages, (unsigned long long)row->rx_bytes,
@@ -202,7 +259,9 @@ static bool write_rows(const struct result *result, const char *folder)
 			(unsigned long long)row->dropped_arrivals, (unsigned long long)row->p50,
 			(unsigned long long)row->p90, (unsigned long long)row->p99,
 			(unsigned long long)row->p999, (unsigned long long)row->max,
-			row->cpu_percent, row->lag_ms, (unsigned long long)row->rss_kib);
+			row->cpu_percent, row->lag_ms, (unsigned long long)row->rss_kib,
+			(unsigned long long)row->p99_uncorrected, (unsigned long long)row->accepted,
+			(unsigned long long)row->missing, (unsigned long long)row->duplicated);
 	}
 	return output_finish(file);
 }

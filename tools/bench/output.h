@@ -14,14 +14,15 @@ struct row {
 	int64_t open, opening;
 	uint64_t failed, closed, rx_messages, rx_bytes, requests, dropped_arrivals;
 	uint64_t p50, p90, p99, p999, max; /* of main_hist(), microseconds, this second alone */
+	uint64_t p99_uncorrected, accepted, missing, duplicated;
 	double cpu_percent, lag_ms;
 	uint64_t rss_kib;
 };
 
 struct threshold {
 	const char *text;
-	double value, limit;
-	bool failed;
+	double value, limit; /* microseconds, when it is of a latency */
+	bool failed, is_latency;
 };
 
 struct result {
@@ -35,7 +36,16 @@ struct result {
 	char reasons[REASONS_MAX][160]; /* why the run is invalid */
 	size_t threshold_count;
 	struct threshold thresholds[LIST_MAX];
-	size_t merged; /* runs that this one is made of; 0: a run */
+	struct clock {
+		const char *source; /* NULL: not measured */
+		double offset_ms;   /* its time less this machine's */
+		double error_ms;    /* the bound of what that may be wrong by */
+	} clock;
+	bool one_way_unknown;       /* merged, of machines whose clocks nobody compared */
+	double server_memory_b;     /* a connection; below 0: not known */
+	double server_cpu_s;        /* likewise */
+	char machine[48], host[64]; /* boot id and name; empty: several */
+	size_t merged;              /* runs that this one is made of; 0: a run */
 };
 
 /* The latency that a command is about. */
@@ -54,6 +64,7 @@ void result_print(FILE *to, const struct result *result);
 json_t *result_json(const struct result *result); /* output_json.c */
 int result_write(const struct result *result, const char *folder);
 json_t *result_run_json(const struct result *result); /* output_json.c */
+void environment_machine(struct result *result);      /* its name and boot id */
 bool environment_write(const struct result *result, const char *folder);
 
 /* hists.c */
@@ -62,6 +73,8 @@ extern const struct hist_quantile {
 	const char *name;
 	double quantile;
 } hist_quantiles[HIST_QUANTILES]; /* p50 to p99999 */
+/* Never above what was measured, as the edge of a bucket may be. */
+uint64_t hist_quantile(const struct hf_histogram *hist, double quantile);
 double hist_mean(const struct hf_histogram *hist);
 double hist_stddev(const struct hf_histogram *hist);
 bool hist_write_hgrm(const char *folder, const char *name, const struct hf_histogram *hist);

@@ -165,7 +165,7 @@ static void draw_quantiles(FILE *to, const char *folder)
 			if (points > 0 && (double)hist->count * pow(10, -nines) < 1)
 				break;
 			x[i][points] = nines;
-			y[i][points] = fmax((double)hf_histogram_quantile(hist, quantile), 1);
+			y[i][points] = fmax((double)hist_quantile(hist, quantile), 1);
 		}
 		series[count++] = (struct svg_series){ hist_names[i], x[i], y[i], points };
 	}

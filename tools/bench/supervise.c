@@ -11,9 +11,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "hf_clock.h"
 #include "hf_hash.h"
 #include "output.h"
+#include "prom.h"
+#include "server.h"
 
 #define START_DELAY_NS 20000000ull
 #define BUSY_PERCENT   95.0 /* of one processor: a worker above it has no time to be exact */
@@ -38,6 +41,12 @@ struct run {
 	uint64_t cpu_before[WORKERS_MAX];
 	uint64_t seconds_seen, seconds_busy;
 	unsigned died;
+	struct prom *prom;
+	bool has_server;
+	struct server_use server_before;
+	double clock_offset_ns; /* the measured one, and whose clock it is */
+	struct target clock;
+	char clock_host[128];
 };
 
 void result_invalid(struct result *result, const char *fmt, ...)
@@ -203,6 +212,28 @@ static void print_row(const struct row *row, const struct options *options)
 		row->cpu_percent, row->lag_ms);
 }
 
+/* The latency beside `hist` that starts when what was due really left; itself when there is none.
+ */
+static enum hist uncorrected_hist(enum hist hist)
+{
+	return hist == HIST_LOGIN      ? HIST_LOGIN_UNCORRECTED
+	       : hist == HIST_DELIVER  ? HIST_DELIVER_UNCORRECTED
+	       : hist == HIST_REQUEST  ? HIST_REQUEST_UNCORRECTED
+	       : hist == HIST_UPSTREAM ? HIST_UPSTREAM_UNCORRECTED
+				       : hist;
+}
+
+static void on_all_there(struct run *run, double t)
+{
+	struct server_use now;
+
+	run->result.setup_s = t;
+	if (run->options->command & COMMANDS_CLIENT && run->has_server &&
+	    server_use(run->options, &now))
+		run->result.server_memory_b =
+			(now.memory_b - run->server_before.memory_b) / (double)run->options->count;
+}
+
 static void add_row(struct run *run, double t, double seconds)
 {
 	struct result *result = &run->result;
@@ -224,6 +255,7 @@ static void add_row(struct run *run, double t, double seconds)
 	row.rx_messages = RATE(COUNT_RX_MESSAGES);
 	row.rx_bytes = RATE(COUNT_RX_BYTES);
 	row.requests = RATE(COUNT_ANSWERED);
+	row.accepted = RATE(COUNT_ACCEPTED);
 #undef RATE
 	row.dropped_arrivals = now->counters[COUNT_DROPPED_ARRIVALS];
 	row.p50 = hf_histogram_quantile(second, 0.5);
@@ -231,6 +263,15 @@ static void add_row(struct run *run, double t, double seconds)
 	row.p99 = hf_histogram_quantile(second, 0.99);
 	row.p999 = hf_histogram_quantile(second, 0.999);
 	row.max = hf_histogram_quantile(second, 1);
+	if (uncorrected_hist(hist) != hist) {
+		second_hist(&now->hist[uncorrected_hist(hist)],
+			    &before->hist[uncorrected_hist(hist)], second);
+		row.p99_uncorrected = hf_histogram_quantile(second, 0.99);
+	}
+	row.missing = now->counters[COUNT_EXPECTED] > now->counters[COUNT_UNIQUE]
+			      ? now->counters[COUNT_EXPECTED] - now->counters[COUNT_UNIQUE]
+			      : 0;
+	row.duplicated = now->counters[COUNT_DUPLICATED];
 	row.cpu_percent = cpu_percent(run, seconds);
 	row.lag_ms = (double)now->lag_max_us / 1e3;
 	row.rss_kib = rss_kib(run);
@@ -239,7 +280,7 @@ static void add_row(struct run *run, double t, double seconds)
 	free(second);
 	memcpy(before, now, sizeof(*before));
 	if (result->setup_s <= 0 && now->counters[COUNT_LOGINS] >= run->options->count)
-		result->setup_s = t;
+		on_all_there(run, t);
 	if (!run->options->quiet)
 		print_row(&row, run->options);
 	if (result->row_count == result->row_capacity) {
@@ -287,7 +328,7 @@ static void watch(struct run *run)
 			if (run->pids[i] != 0)
 				kill(run->pids[i], SIGKILL);
 		}
-		poll(NULL, 0, 20);
+		prom_turn(run->prom, 20);
 		reap(run);
 	}
 	run->result.seconds = (double)(hf_clock_monotonic_ns() - start_ns) / 1e9;
@@ -341,6 +382,100 @@ static int64_t wall_offset_ns(void)
 	       (int64_t)(before_ns + (after_ns - before_ns) / 2);
 }
 
+/* Times of messages are in this clock: the machine's own, or the one that --clock names. */
+static int clock_begin(struct run *run)
+{
+	const char *url = run->options->clock, *path;
+	struct clock *clock = &run->result.clock;
+	struct clock_bounds bounds;
+	int err;
+
+	run->shared->wall_offset = wall_offset_ns();
+	if (url == NULL)
+		return EXIT_DONE;
+	if (url_parse(url, &run->clock, run->clock_host, &path) < 0) {
+		fprintf(stderr, "hf-bench: --clock %s: is no http://HOST:PORT\n", url);
+		return EXIT_USAGE;
+	}
+	err = clock_measure(&run->clock, run->clock_host, &bounds);
+	if (err < 0) {
+		fprintf(stderr, "hf-bench: --clock %s: %s\n", url, strerror(-err));
+		return EXIT_UNREACHABLE;
+	}
+	run->clock_offset_ns = (bounds.low + bounds.high) / 2;
+	clock->source = url;
+	clock->offset_ms = (run->clock_offset_ns - (double)run->shared->wall_offset) / 1e6;
+	clock->error_ms = (bounds.high - bounds.low) / 2e6;
+	run->shared->wall_offset = (int64_t)run->clock_offset_ns;
+	return EXIT_DONE;
+}
+
+/* Clocks drift apart: what was measured before must cover what holds after. */
+static void clock_end(struct run *run)
+{
+	struct clock_bounds bounds;
+	double offset_ns = run->clock_offset_ns, error_ns;
+
+	if (run->options->clock == NULL)
+		return;
+	if (clock_measure(&run->clock, run->clock_host, &bounds) < 0) {
+		result_invalid(&run->result, "the clock could not be measured again at the end");
+		return;
+	}
+	error_ns = HF_MAX(bounds.high - offset_ns, offset_ns - bounds.low);
+	run->result.clock.error_ms = HF_MAX(run->result.clock.error_ms, error_ns / 1e6);
+}
+
+static void server_end(struct run *run)
+{
+	struct server_use now;
+
+	if (run->has_server && server_use(run->options, &now))
+		run->result.server_cpu_s = now.cpu_s - run->server_before.cpu_s;
+}
+
+static void collect(void *ctx, struct stats *ret)
+{
+	sum(ctx, ret);
+}
+
+/* What must be there before the first worker starts. */
+static int prepare(struct run *run)
+{
+	const struct options *options = run->options;
+	int code = clock_begin(run), err;
+
+	if (code != EXIT_DONE)
+		return code;
+	run->result.server_memory_b = run->result.server_cpu_s = -1;
+	if (options->server_metrics.count > 0) {
+		run->has_server = server_use(options, &run->server_before);
+		if (!run->has_server)
+			return EXIT_UNREACHABLE;
+	}
+	if (options->prom != NULL &&
+	    (err = prom_open(options->prom, collect, run, &run->prom)) < 0) {
+		fprintf(stderr, "hf-bench: --prom %s: %s\n", options->prom, strerror(-err));
+		return EXIT_USAGE;
+	}
+	return EXIT_DONE;
+}
+
+static void run_all(struct run *run)
+{
+	run->result.wall_ms = hf_clock_wall_ms();
+	run->shared->start_ns = hf_clock_monotonic_ns() + START_DELAY_NS;
+	run->shared->run = (uint32_t)(run->result.wall_ms ^ (uint64_t)getpid() << 20) | 1;
+	if (start_workers(run) < 0) {
+		run->shared->stop = true;
+		run->died++;
+	}
+	watch(run);
+	server_end(run);
+	clock_end(run);
+	judge(run);
+}
+
 static int exit_code(const struct run *run, int threshold_code)
 {
 	const struct stats *total = run->result.total;
@@ -369,6 +504,7 @@ int supervise(const struct options *options)
 	}
 	run.shared = map_shared(options, size);
 	run.result.options = options;
+	environment_machine(&run.result);
 	run.result.total = calloc(1, sizeof(struct stats));
 	run.before = calloc(1, sizeof(struct stats));
 	if (run.shared == MAP_FAILED || run.result.total == NULL || run.before == NULL) {
@@ -378,21 +514,17 @@ int supervise(const struct options *options)
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	run.result.wall_ms = hf_clock_wall_ms();
-	run.shared->start_ns = hf_clock_monotonic_ns() + START_DELAY_NS;
-	run.shared->wall_offset = wall_offset_ns();
-	run.shared->run = (uint32_t)(run.result.wall_ms ^ (uint64_t)getpid() << 20) | 1;
-	if (start_workers(&run) < 0) {
-		run.shared->stop = true;
-		run.died++;
-	}
-	watch(&run);
-	judge(&run);
+	err = prepare(&run);
+	if (err != EXIT_DONE)
+		goto out;
+	run_all(&run);
 	err = thresholds_run(&run.result);
 	result_print(stdout, &run.result);
 	if (options->out != NULL && result_write(&run.result, options->out) < 0)
 		fprintf(stderr, "hf-bench: %s can't be written\n", options->out);
 	err = exit_code(&run, err);
+out:
+	prom_close(run.prom);
 	free(run.result.rows);
 	free(run.result.total);
 	free(run.before);

@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
-#include <sys/time.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "fetch.h"
 #include "hf_clock.h"
-#include "hf_net.h"
 #include "hf_text.h"
 
 #define TEXT_MAX        8192
@@ -38,7 +36,7 @@ int url_parse(const char *url, struct target *ret, char host[128], const char **
 	host[end - start] = '\0';
 	*ret_path = *end == '/' ? end : "/";
 	snprintf(address, sizeof(address), "%s%s", host, strrchr(host, ':') == NULL ? ":80" : "");
-	return hf_net_parse(address, &ret->address, &ret->len);
+	return fetch_resolve(address, ret, 1) < 0 ? -EINVAL : 0;
 }
 
 /* The first line of a file, malloc'd. */
@@ -102,47 +100,23 @@ static int read_tokens(const struct options *options, struct targets *ret)
 	return 0;
 }
 
-/* One blocking GET; the whole answer as text. */
-static bool get(const struct target *to, const char *host, const char *path, char *ret, size_t size)
-{
-	int fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct timeval limit = { .tv_sec = 5 };
-	char request[1024];
-	size_t len = 0;
-	ssize_t n;
-	int request_len =
-		snprintf(request, sizeof(request),
-			 "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, host);
-	bool sent;
-
-	if (fd < 0)
-		return false;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	sent = connect(fd, (const struct sockaddr *)&to->address, to->len) == 0 &&
-	       send(fd, request, (size_t)request_len, MSG_NOSIGNAL) == request_len;
-	while (sent && len < size - 1 && (n = recv(fd, ret + len, size - 1 - len, 0)) > 0)
-		len += (size_t)n;
-	close(fd);
-	ret[len] = '\0';
-	return len > 0;
-}
-
+/* All addresses of a name are rooms: a name of several is how people spread devices over them. */
 static int add_room(struct targets *ret, const char *address)
 {
-	struct target target = { 0 };
-	int err = hf_net_parse(address, &target.address, &target.len);
+	struct target found[LIST_MAX];
+	int count = fetch_resolve(address, found, HF_ARRAY_LEN(found));
+	size_t k;
 
-	if (err < 0)
-		return err;
-	for (size_t i = 0; i < ret->count; i++) {
-		if (ret->rooms[i].len == target.len &&
-		    memcmp(&ret->rooms[i].address, &target.address, target.len) == 0)
-			return 0;
+	for (int i = 0; i < count; i++) {
+		for (k = 0; k < ret->count; k++) {
+			if (ret->rooms[k].len == found[i].len &&
+			    memcmp(&ret->rooms[k].address, &found[i].address, found[i].len) == 0)
+				break;
+		}
+		if (k == ret->count && ret->count < LIST_MAX)
+			ret->rooms[ret->count++] = found[i];
 	}
-	if (ret->count < LIST_MAX)
-		ret->rooms[ret->count++] = target;
-	return 0;
+	return count < 0 ? count : 0;
 }
 
 /* Each answer lists "ADDRESS TRANSPORT WEIGHT" lines of the rooms for one registration. */
@@ -150,35 +124,36 @@ static int ask_dispatcher(const struct options *options, struct targets *ret)
 {
 	struct target dispatcher;
 	const char *path;
-	char host[128], question[512], answer[TEXT_MAX];
+	int err = 0;
+	char host[128], question[512], *answer;
 
 	if (url_parse(options->dispatcher, &dispatcher, host, &path) < 0)
 		return fail(options->dispatcher, "is no http://HOST:PORT");
-	for (unsigned i = 0; i < DISPATCHER_ASKS; i++) {
+	for (unsigned i = 0; err == 0 && i < DISPATCHER_ASKS; i++) {
 		char *body, *line;
 
 		snprintf(question, sizeof(question),
 			 "/v1/endpoints?format=text&app_id=%llu&registration_id=%s%u",
 			 (unsigned long long)options->app, "bench-", i);
-		if (!get(&dispatcher, host, question, answer, sizeof(answer)) ||
-		    strncmp(answer + 8, " 200", 4) != 0 ||
-		    (body = strstr(answer, "\r\n\r\n")) == NULL) {
-			fail(options->dispatcher, "names no room");
+		answer = body = fetch_get(&dispatcher, host, question, TEXT_MAX);
+		if (answer == NULL) {
+			fail(options->dispatcher, "names no room: no answer, or not 200");
 			return EXIT_UNREACHABLE;
 		}
-		for (body += 4; (line = strsep(&body, "\r\n")) != NULL;) {
+		while (err == 0 && (line = strsep(&body, "\r\n")) != NULL) {
 			char *transport = strchr(line, ' ');
 
 			if (transport == NULL || strncmp(transport, " tcp", 4) != 0)
 				continue;
 			*transport = '\0';
 			if (add_room(ret, line) < 0)
-				return fail(line, "is no address");
+				err = fail(line, "is no address");
 		}
+		free(answer);
 	}
-	if (ret->count > 0)
-		return 0;
-	fail(options->dispatcher, "names no room");
+	if (err != 0 || ret->count > 0)
+		return err;
+	fail(options->dispatcher, "names no room that speaks TCP");
 	return EXIT_UNREACHABLE;
 }
 

@@ -92,7 +92,7 @@ static double value_of(const struct result *result, const struct parsed *parsed)
 		return hist->count > 0 ? (double)hist->sum / (double)hist->count : 0;
 	if (statistics[parsed->statistic].quantile >= 1)
 		return (double)hist->max;
-	return (double)hf_histogram_quantile(hist, statistics[parsed->statistic].quantile);
+	return (double)hist_quantile(hist, statistics[parsed->statistic].quantile);
 }
 
 int thresholds_run(struct result *result)
@@ -108,7 +108,8 @@ int thresholds_run(struct result *result)
 			return EXIT_USAGE;
 		*threshold = (struct threshold){ .text = list->items[i],
 						 .value = value_of(result, &parsed),
-						 .limit = parsed.limit };
+						 .limit = parsed.limit,
+						 .is_latency = parsed.hist >= 0 };
 		threshold->failed = parsed.above ? threshold->value > threshold->limit
 						 : threshold->value < threshold->limit;
 		/* A latency that nobody measured is no pass. */
