@@ -18,6 +18,7 @@ from harness.waiting import wait_until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 USAGE, UNREACHABLE, INVALID, THRESHOLD = 1, 4, 6, 99
+STARTED = []
 
 
 def clients(cluster, app, tmp_path, command, count, **options):
@@ -34,12 +35,25 @@ def bench(command, options, *arguments):
     for name, value in options.items():
         if value is not None:
             words += [f"--{name}", str(value)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    STARTED.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    return STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def none_goes_on():
+    """A run without end, of a test that failed, would go on for ever."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def push(cluster, app, tmp_path, count, **options):
     key = tmp_path / "sender.key"
-    key.write_text(app.key() + "\n")
+    if not key.exists():  # another one that runs may be reading it
+        key.write_text(app.key() + "\n")
     chosen = {"url": f"http://{cluster.api_address()}", "app": app.id, "key-file": key, "count": count,
               "rate": 100, "duration": "2s", "out": tmp_path / "push"}
     chosen.update(options)
@@ -96,6 +110,20 @@ def test_batches_are_sent_and_counted_by_message(cluster, app, tmp_path):
     assert "100 new, 0 lost" in finish(receiver)
 
 
+def scrape(process):
+    """A function that gives the running bench's own metrics, by name and labels."""
+    where = ""
+    while "metrics at http://" not in where:
+        where = process.stderr.readline()
+        assert where, process.communicate()
+    address = where.split("http://")[1].split("/")[0]
+
+    def samples():
+        lines = api.request(address, "GET", "/metrics").body.decode().splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+    return samples
+
+
 @pytest.fixture
 def line(cluster):
     line = Line(cluster.room_address())
@@ -104,21 +132,24 @@ def line(cluster):
 
 
 def test_clients_that_are_cut_come_back(cluster, app, line, tmp_path):
-    run = clients(cluster, app, tmp_path, "conn", 12, duration=0, addr=line.address, first_retry="300ms", processes=2)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 12)
+    run = clients(cluster, app, tmp_path, "conn", 12, duration=0, addr=line.address, first_retry="300ms", processes=2,
+                  prom="127.0.0.1:0", quiet=True)
+    metrics = scrape(run)
+    wait_until(lambda: metrics()["holdfast_bench_connections_open"] == 12)
     line.cut()
-    wait_until(lambda: cluster.room.metric("holdfast_room_logins_total", code="ok") == 24)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 12)
+    wait_until(lambda: metrics()["holdfast_bench_reconnected_total"] == 12)
     run.send_signal(signal.SIGTERM)
     assert "24 logged in, 0 failed, 12 cut, 12 reconnected" in finish(run)
     assert summary(tmp_path, "conn")["connections"]["reconnected_by"] == {"cut": 12}
 
 
 def test_clients_that_are_cut_stay_away_without_retry(cluster, app, line, tmp_path):
-    run = clients(cluster, app, tmp_path, "conn", 5, duration=0, addr=line.address, first_retry="0s", retry="off")
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 5)
+    run = clients(cluster, app, tmp_path, "conn", 5, duration=0, addr=line.address, first_retry="0s", retry="off",
+                  prom="127.0.0.1:0", quiet=True)
+    metrics = scrape(run)
+    wait_until(lambda: metrics()["holdfast_bench_connections_open"] == 5)
     line.cut()
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 0)
+    wait_until(lambda: metrics()["holdfast_bench_cut_total"] == 5)
     run.send_signal(signal.SIGTERM)
     assert "5 begun, 5 logged in, 0 failed, 5 cut, 0 reconnected" in finish(run)
 
@@ -139,9 +170,61 @@ def test_who_is_refused_tries_again_and_says_by_whom(new_cluster, tmp_path):
     assert connections["failed_by"] == {"refused": connections["failed"]} and connections["failed"] > 10
 
 
+def test_a_ramp_goes_up_and_down(cluster, app, tmp_path):
+    finish(clients(cluster, app, tmp_path, "conn", None, connrate=None, ramp="0:300ms,24:1s,24:1500ms,6:1s",
+                   duration="1500ms", processes=2))
+    run = summary(tmp_path, "conn")["connections"]
+    assert (run["target"], run["opened"], run["failed"], run["cut"]) == (24, 24, 0, 0)
+    assert 1.2 < run["setup_s"] < 5
+    rows = [row.split(",") for row in (tmp_path / "conn" / "timeseries.csv").read_text().splitlines()]
+    there = [int(row[rows[0].index("open")]) for row in rows[1:]]
+    assert max(there) == 24 and there[-1] == 6, there
+
+
+@pytest.mark.parametrize("resume", ["off", "on"])
+def test_churn_drops_clients_that_come_back(cluster, app, tmp_path, resume):
+    finish(clients(cluster, app, tmp_path, "conn", 20, duration="3s", churn="50%/s", first_retry="50ms", resume=resume))
+    run, counters = (summary(tmp_path, "conn")[part] for part in ("connections", "counters"))
+    assert 15 <= counters["churned"] <= 35 and run["cut"] == run["failed"] == 0
+    assert run["opened"] == 20 + run["reconnected"] and set(run["reconnected_by"]) == {"churn"}
+    assert counters["churned"] - 5 <= run["reconnected"] <= counters["churned"]
+    assert counters["resumed"] == (run["reconnected"] if resume == "on" else 0)
+    assert cluster.room.metric("holdfast_room_resumes_total", result="resumed") == counters["resumed"]
+
+
+def test_what_the_app_loses_comes_again(cluster, app, tmp_path):
+    receiver = clients(cluster, app, tmp_path, "recv", 10, duration="50s", expect=200, loss_app="20%", churn="20%/s",
+                       first_retry="50ms")
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 10)
+    assert "200 messages accepted" in finish(push(cluster, app, tmp_path, 10))
+    assert "200 new, 0 lost" in finish(receiver)
+    counters = summary(tmp_path, "recv")["counters"]
+    assert counters["app_lost"] == counters["redelivered"] > 10
+    assert summary(tmp_path, "recv")["latency_us"]["redeliver"]["count"] == counters["redelivered"]
+
+
+def test_slow_clients_are_told_from_others_and_cut_by_the_server(new_cluster, tmp_path):
+    app = new_cluster.add_app(7)
+    new_cluster.start(settings={"room": {"limits__unacked": "4", "limits__ack_timeout": "2s"}})
+    receiver = clients(new_cluster, app, tmp_path, "recv", 8, duration="0", slow="100%")
+    wait_until(lambda: new_cluster.room.metric("holdfast_room_connections") == 8)
+    finish(push(new_cluster, app, tmp_path, 8, rate=8, duration="1s"))
+    finish(push(new_cluster, app, tmp_path, 8, size="4KiB", rate=80, duration="1s"))
+    wait_until(lambda: new_cluster.room.metric("holdfast_room_connections_closed_total", code="4102") > 0)
+    receiver.send_signal(signal.SIGTERM)
+    finish(receiver)
+    latency = summary(tmp_path, "recv")["latency_us"]
+    assert latency["deliver_slow"]["count"] > 0 and "deliver" not in latency
+
+
 def test_an_option_says_its_limits(tmp_path):
     for option, value, said in (("backoff", "1s", "two times"), ("backoff", "5s,1s", "smaller one first"),
-                                ("retry", "maybe", "on or off"), ("login-timeout", "1ms", "100ms to 1h")):
+                                ("retry", "maybe", "on or off"), ("login-timeout", "1ms", "100ms to 1h"),
+                                ("ramp", "100", "is N:TIME"), ("ramp", "0:5s", "never gets above 0"),
+                                ("ramp", ",".join(["1:1s"] * 33), "at most 32 stages"), ("churn", "5", "a share"),
+                                ("churn", "5%", "each /s, /m or /h"), ("slow", "101%", "0% to 100%"),
+                                ("loss-app", "-1%", "0% to 100%"), ("net", "fax", "wifi, cell or ethernet"),
+                                ("resume", "yes", "on or off"), ("keepalive", "100000", "at most 86400")):
         run = bench("conn", {"addr": "127.0.0.1:1", "token-file": tmp_path / "none", option: value})
         output, errors = run.communicate(timeout=20)
         assert run.returncode == 1 and f"--{option}: " in errors and said in errors, errors
@@ -186,20 +269,6 @@ def test_what_can_not_be_is_refused_by_name(tmp_path, options, word):
     key.write_text("id.secret\n")
     process = bench("push", {"url": "http://127.0.0.1:1", "key-file": key, "count": 10, **options})
     assert word in process.communicate(timeout=20)[1] and process.returncode == USAGE
-
-
-def scrape(process):
-    """A function that gives the running bench's own metrics, by name and labels."""
-    where = ""
-    while "metrics at http://" not in where:
-        where = process.stderr.readline()
-        assert where, process.communicate()
-    address = where.split("http://")[1].split("/")[0]
-
-    def samples():
-        lines = api.request(address, "GET", "/metrics").body.decode().splitlines()
-        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
-    return samples
 
 
 def test_a_running_bench_serves_its_counters(cluster, app, tmp_path):

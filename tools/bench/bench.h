@@ -15,6 +15,7 @@
 #include "hf_base.h"
 #include "hf_histogram.h"
 #include "hf_token.h"
+#include "shape.h"
 
 #define LIST_MAX     64
 #define WORKERS_MAX  256
@@ -66,8 +67,13 @@ struct options {
 	char *kind; /* of --kind, and how many tags and users the clients are spread over */
 	uint64_t tags, users;
 	double connect_rate, rate;
+	char *ramp;
+	struct shape shape; /* of --ramp, or --count and --connrate */
+	double churn;       /* share of the clients a second */
+	double slow_share, loss_app;
 	uint64_t duration_ms, heartbeat_s;
-	bool retry;
+	char *net;
+	bool retry, resume;
 	uint64_t login_timeout_ms, first_retry_ms;
 	struct wait_range backoff;
 	bool no_ack, tls;
@@ -120,6 +126,9 @@ enum counter {
 	COUNT_RECONNECTED_CLOSED,
 	COUNT_RECONNECTED_CUT,
 	COUNT_RECONNECTED_WAVE,
+	COUNT_RECONNECTED_CHURN,
+	COUNT_RESUMED, /* of these: by ticket */
+	COUNT_CHURNED, /* cut by us, for --churn */
 	COUNT_RX_MESSAGES,
 	COUNT_RX_BYTES, /* all that was read */
 	COUNT_UNIQUE,   /* of this tool's messages: seen for the first time */
@@ -129,6 +138,8 @@ enum counter {
 	COUNT_FOREIGN, /* messages that this tool did not make */
 	COUNT_CLOCK_NEGATIVE,
 	COUNT_ACKS,
+	COUNT_APP_LOST,      /* for --loss-app, neither counted as received nor acked */
+	COUNT_REDELIVERED,   /* of these: came again */
 	COUNT_SENT,          /* requests */
 	COUNT_SENT_MESSAGES, /* in them */
 	COUNT_ACCEPTED,      /* messages that the API took */
@@ -150,17 +161,20 @@ enum counter {
 extern const char *const counter_names[COUNTERS];
 
 /* Why a client that comes back was not there; the first reason, when several came together. */
-enum back { BACK_NONE, BACK_FAILED, BACK_CLOSED, BACK_CUT, BACK_WAVE };
+enum back { BACK_NONE, BACK_FAILED, BACK_CLOSED, BACK_CUT, BACK_WAVE, BACK_CHURN };
 
 enum hist {
 	HIST_CONNECT,           /* connect() to established */
 	HIST_TLS,               /* established to the end of the handshake */
+	HIST_AUTH,              /* the way is open, until LOGIN_ACK */
 	HIST_LOGIN,             /* intended start to LOGIN_ACK */
 	HIST_LOGIN_UNCORRECTED, /* connect() to LOGIN_ACK */
 	HIST_DELIVER,           /* intended send to receipt, steady clients in quiet times */
 	HIST_DELIVER_UNCORRECTED,
 	HIST_DELIVER_STORM, /* steady clients while others come back */
-	HIST_DELIVER_BACK,  /* clients that were dropped, after their return */
+	HIST_DELIVER_BACK,  /* clients that we dropped, after their return */
+	HIST_DELIVER_SLOW,  /* clients that read slowly */
+	HIST_REDELIVER,     /* lost by the app, until it came again */
 	HIST_REQUEST,       /* intended send to answer */
 	HIST_REQUEST_UNCORRECTED,
 	HIST_ACK, /* intended send until all clients that it was for have acked: --wait acked */
@@ -204,6 +218,7 @@ struct stats {
 	uint64_t heartbeat_turns;      /* grows while the worker lives */
 	bool schedule_done;            /* all arrivals were made */
 	char refusal[REFUSAL_SIZE];    /* the first request that was refused: why */
+	uint64_t full_ns;              /* when all clients of this worker were logged in, first */
 	struct wave waves[WAVES_MAX];
 	struct hf_histogram hist[HISTS];
 };
@@ -255,6 +270,7 @@ int url_parse(const char *url, struct target *ret, char host[128], const char **
 /* ---- the head of a message that this tool sends (payload.c) ---- */
 
 #define PAYLOAD_HEAD 32
+#define SEQUENCE_MAX UINT32_MAX
 struct payload {
 	uint32_t run;
 	uint64_t sequence;    /* of this run and registration, from 1 */
@@ -267,8 +283,9 @@ bool payload_read(struct hf_bytes data, struct payload *ret);
 /* Which of one sender's messages a client has had (sequence.c). A client follows a few senders. */
 #define STREAMS 4
 struct stream {
-	uint64_t highest, seen; /* bit i of `seen`: highest - i came */
-	uint32_t run;           /* 0: nobody's */
+	uint64_t seen; /* bit i: highest - i came */
+	uint32_t highest;
+	uint32_t run; /* 0: nobody's */
 };
 /* Counts what is expected, duplicated and reordered. False: the client has had this one. */
 bool sequence_take(struct stream streams[STREAMS], const struct payload *payload,

@@ -8,6 +8,9 @@
 
 #include "hf_wire.h"
 
+#define SLOW_BUFFER 4096
+#define SLOW_SALT   1000 /* others than those of the waves */
+
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
@@ -45,6 +48,7 @@ static void finish(struct client *client)
 	free(client->partial);
 	client->partial = NULL;
 	client->partial_len = client->partial_size = 0;
+	client->silent = false;
 }
 
 /* The server or the network ended it; `failure` is what became of an attempt. */
@@ -58,6 +62,8 @@ static void lose(struct client *client, enum counter failure)
 		count(client, COUNT_FAILED, 1);
 		count(client, failure, 1);
 	}
+	if (why == BACK_CUT)
+		ticket_on_end(client, true);
 	finish(client);
 	retry_plan(client, why, 0, 0);
 }
@@ -98,6 +104,8 @@ bool client_send(struct client *client, const uint8_t *data, size_t len)
 
 void client_ping(struct client *client)
 {
+	/* One that does not read much can't know. */
+	client->silent = !client->slow;
 	client_send(client, hf_wire_ping_frame, sizeof(hf_wire_ping_frame));
 }
 
@@ -121,6 +129,13 @@ static void join_groups(const struct client *client, struct hf_wire_session *ses
 	}
 }
 
+static uint8_t network_of(const struct options *options)
+{
+	if (strcmp(options->net, "cell") == 0)
+		return HF_NETWORK_CELLULAR;
+	return strcmp(options->net, "wifi") == 0 ? HF_NETWORK_WIFI : HF_NETWORK_ETHERNET;
+}
+
 static void login(struct client *client)
 {
 	const struct worker *worker = client->fleet->engine.worker;
@@ -135,7 +150,8 @@ static void login(struct client *client)
 		.version = HF_WIRE_VERSION,
 		.device = hf_bytes_of(registration, len),
 		.platform = HF_BYTES_LITERAL("bench"),
-		.network = HF_NETWORK_WIFI,
+		.network = network_of(options),
+		.ticket = ticket_show(client),
 		.heartbeat_s = (uint32_t)options->heartbeat_s,
 		.session_count = 1,
 	};
@@ -173,6 +189,8 @@ void client_start(struct client *client, uint64_t intended_ns)
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (client->slow) /* what it does not read shall lie with the server */
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){ SLOW_BUFFER }, sizeof(int));
 	if (targets->source_count > 0) {
 		uint64_t place = client->number / targets->count % targets->source_count;
 
@@ -201,6 +219,7 @@ static void on_handshake(struct client *client)
 		lose(client, COUNT_FAILED_TLS);
 	} else if (result == 1) {
 		record_ns(client, HIST_TLS, client->connected_ns, engine->now_ns);
+		client->connected_ns = engine->now_ns;
 		client->state = CLIENT_LOGIN;
 		login(client);
 	}
@@ -247,7 +266,14 @@ static void on_login_ack(struct client *client, struct hf_bytes body)
 	client->heartbeat_s = ack.heartbeat_s;
 	stats->opening--;
 	stats->open++;
+	if (stats->full_ns == 0 && (uint64_t)stats->open == client->fleet->count)
+		stats->full_ns = engine->now_ns;
 	count(client, COUNT_LOGINS, 1);
+	count(client, COUNT_RESUMED, ack.resumed);
+	ticket_keep(client, ack.ticket, ack.linger_s);
+	record_ns(client, HIST_AUTH, client->connected_ns, engine->now_ns);
+	if (client->slow)
+		engine_watch(engine, client->fd, EPOLL_CTL_MOD, 0, &client->source);
 	if (client->back != BACK_NONE) {
 		count(client, COUNT_RECONNECTED, 1);
 		count(client, COUNT_RECONNECTED + client->back, 1);
@@ -264,13 +290,41 @@ static void on_login_ack(struct client *client, struct hf_bytes body)
 	}
 }
 
+/* What waited for a client that we had sent away says nothing of the server's speed; what waited
+ * for one that the server has lost does. */
+static enum hist deliver_hist(const struct client *client, const struct payload *payload)
+{
+	const struct engine *engine = &client->fleet->engine;
+
+	if (client->slow)
+		return HIST_DELIVER_SLOW;
+	if (client->dropped ||
+	    (client->churned &&
+	     payload->intended_ns < engine_wall_of(engine, client->connected_ns)))
+		return HIST_DELIVER_BACK;
+	return client->fleet->in_storm ? HIST_DELIVER_STORM : HIST_DELIVER;
+}
+
+/* One that the app lost may be older than what sequence numbers are remembered for. */
+static bool take_sequence(struct client *client, const struct payload *payload, bool came_again)
+{
+	uint64_t *counters = stats_of(client)->counters;
+
+	if (sequence_take(client->streams, payload, counters))
+		return true;
+	if (came_again)
+		counters[COUNT_DUPLICATED]--;
+	return came_again;
+}
+
 static void on_push(struct client *client, struct hf_bytes body)
 {
 	struct engine *engine = &client->fleet->engine;
 	struct fleet *fleet = client->fleet;
 	struct hf_wire_push push;
 	struct payload payload;
-	enum hist hist = HIST_DELIVER;
+	bool came_again;
+	enum hist hist;
 
 	if (hf_wire_decode_push(body, &push) < 0)
 		return;
@@ -279,21 +333,21 @@ static void on_push(struct client *client, struct hf_bytes body)
 		upstream_on_answer(client, push.upstream_sequence);
 		return;
 	}
+	came_again = mix_came_again(client, push.message_id);
+	if (push.qos > 0 && mix_loses(client, push.message_id))
+		return;
 	if (push.qos > 0 && !engine->worker->options->no_ack)
 		fleet->acks[fleet->ack_count++] = push.message_id;
 	if (!payload_read(push.payload, &payload)) {
 		count(client, COUNT_FOREIGN, 1);
 		return;
 	}
-	if (!sequence_take(client->streams, &payload, stats_of(client)->counters))
+	if (!take_sequence(client, &payload, came_again))
 		return;
 	count(client, COUNT_UNIQUE, 1);
 	if (payload.sent_ns > engine->wall_ns)
 		count(client, COUNT_CLOCK_NEGATIVE, 1);
-	if (client->dropped)
-		hist = HIST_DELIVER_BACK;
-	else if (fleet->in_storm)
-		hist = HIST_DELIVER_STORM;
+	hist = deliver_hist(client, &payload);
 	record_ns(client, hist, payload.intended_ns, engine->wall_ns);
 	if (hist == HIST_DELIVER)
 		record_ns(client, HIST_DELIVER_UNCORRECTED, payload.sent_ns, engine->wall_ns);
@@ -323,6 +377,7 @@ static void on_bye(struct client *client, struct hf_bytes body)
 	if (hf_wire_decode_bye(body, &bye) < 0)
 		bye.code = bye.delay_ms = 0;
 	if (why == BACK_CLOSED) {
+		ticket_on_end(client, bye.code == HF_CLOSE_KEEPALIVE_TIMEOUT);
 		stats->closed[close_index(bye.code)]++;
 	} else {
 		stats->refused[close_index(bye.code)]++;
@@ -331,6 +386,16 @@ static void on_bye(struct client *client, struct hf_bytes body)
 	}
 	finish(client);
 	retry_plan(client, why, bye.code, bye.delay_ms);
+}
+
+static void on_command(struct client *client, struct hf_bytes body)
+{
+	struct hf_wire_command command;
+
+	/* Moves come as BYE too, when they are not followed; what is sent is the tool's to say. */
+	if (hf_wire_decode_command(body, &command) == 0 &&
+	    command.kind == HF_WIRE_COMMAND_HEARTBEAT && command.heartbeat_s > 0)
+		client->heartbeat_s = command.heartbeat_s;
 }
 
 static void on_frame(struct client *client, const struct hf_wire_frame *frame)
@@ -349,6 +414,9 @@ static void on_frame(struct client *client, const struct hf_wire_frame *frame)
 		break;
 	case HF_WIRE_UPSTREAM_ACK:
 		upstream_on_ack(client, frame->body);
+		break;
+	case HF_WIRE_COMMAND:
+		on_command(client, frame->body);
 		break;
 	case HF_WIRE_BYE:
 		on_bye(client, frame->body);
@@ -402,12 +470,12 @@ static bool keep_rest(struct client *client, const uint8_t *data, size_t len, si
 	return true;
 }
 
-static void on_readable(struct client *client)
+static void on_readable(struct client *client, size_t most)
 {
 	struct fleet *fleet = client->fleet;
 	uint8_t *buffer = fleet->buffer;
 	size_t have = client->partial_len, need = 0;
-	ssize_t n = secure_recv(client, buffer + have, CLIENT_BUFFER - have), taken;
+	ssize_t n = secure_recv(client, buffer + have, HF_MIN(CLIENT_BUFFER - have, most)), taken;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -416,6 +484,7 @@ static void on_readable(struct client *client)
 		return;
 	}
 	count(client, COUNT_RX_BYTES, (uint64_t)n);
+	client->silent = false;
 	if (have > 0)
 		memcpy(buffer, client->partial, have);
 	have += (size_t)n;
@@ -447,8 +516,13 @@ static void on_events(struct source *source, uint32_t events)
 	}
 	/* What OpenSSL has read already, epoll does not know of. */
 	do
-		on_readable(client);
+		on_readable(client, CLIENT_BUFFER);
 	while (client->fd >= 0 && secure_has_more(client));
+}
+
+void client_read_slowly(struct client *client)
+{
+	on_readable(client, SLOW_BYTES);
 }
 
 void client_init(struct client *client, struct fleet *fleet, uint32_t number)
@@ -458,9 +532,10 @@ void client_init(struct client *client, struct fleet *fleet, uint32_t number)
 	client->fd = -1;
 	client->number = number;
 	client->room = (uint8_t)(number % fleet->engine.worker->targets->count);
+	client->slow = mix_chosen(number, SLOW_SALT, fleet->engine.worker->options->slow_share);
 }
 
-void client_drop(struct client *client, bool reset)
+void client_drop(struct client *client, enum drop_kind kind)
 {
 	struct linger linger = { .l_onoff = 1 };
 	const struct hf_wire_bye bye = { .code = HF_CLOSE_NORMAL };
@@ -469,9 +544,11 @@ void client_drop(struct client *client, bool reset)
 
 	if (client->fd < 0)
 		return;
-	if (reset) {
+	if (client->state == CLIENT_OPEN)
+		ticket_on_end(client, kind != DROP_BYE);
+	if (kind == DROP_RESET) {
 		setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	} else if (client->state == CLIENT_OPEN) {
+	} else if (kind == DROP_BYE && client->state == CLIENT_OPEN) {
 		len = hf_wire_encode_bye(&bye, frame, sizeof(frame));
 		if (len > 0)
 			(void)!secure_send(client, frame, (size_t)len);

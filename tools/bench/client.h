@@ -22,8 +22,13 @@ struct client {
 	uint32_t partial_len, partial_size;
 	uint8_t *partial; /* a frame that is not complete */
 	uint64_t intended_ns, started_ns, connected_ns;
-	uint8_t room; /* where it goes next */
-	uint8_t back; /* enum back */
+	uint8_t room;     /* where it goes next */
+	uint8_t back;     /* enum back */
+	bool waiting : 1; /* to be started again: is in `retries` */
+	bool left : 1;    /* by --ramp: not to be started again */
+	bool slow : 1;    /* reads SLOW_BYTES a second */
+	bool churned : 1; /* it was away for --churn the last time */
+	bool silent : 1;  /* a PING was sent, and nothing came since */
 	struct stream streams[STREAMS];
 	struct ssl_st *tls; /* NULL: plain */
 };
@@ -47,25 +52,34 @@ struct fleet {
 	uint64_t acks[512]; /* of the client being read */
 	size_t ack_count;
 	/* the schedules, clients.c */
-	uint64_t next_arrival, next_back, back_count;
+	size_t stage;          /* of the shape */
+	uint64_t next_arrival; /* clients before it are there, by the shape */
+	uint64_t churned, next_back, back_count;
 	uint32_t *back; /* clients to reconnect, in order */
 	uint64_t back_start_ns;
 	unsigned next_wave, current_wave;
 	uint64_t drop_pos; /* how far the current wave has come */
-	uint64_t end_ns, sweep_pos;
+	uint64_t end_ns, sweep_pos, sweep_credit;
 	struct retries retries;
+	struct ticket *tickets;    /* NULL: no --resume */
+	struct drops *drops;       /* NULL: no --loss-app */
 	struct upstream *upstream; /* NULL: no such command */
 	struct ssl_ctx_st *tls;    /* NULL: plain */
 };
 
 #define CLIENT_BUFFER (256u * 1024)
+#define BURST         32 /* starts, and drops, of a kind between two looks at the sockets */
+#define SLOW_BYTES    256
 
 void client_init(struct client *client, struct fleet *fleet, uint32_t number);
 void client_start(struct client *client, uint64_t intended_ns);
-/* Ends the connection: by BYE and FIN, or RST. */
-void client_drop(struct client *client, bool reset);
+/* Ends the connection: with BYE, without a word, or by RST. */
+enum drop_kind { DROP_BYE, DROP_CUT, DROP_RESET };
+void client_drop(struct client *client, enum drop_kind kind);
+/* What a slow client reads in a second. */
+void client_read_slowly(struct client *client);
 void client_ping(struct client *client);
-/* An attempt that has taken too long. */
+/* An attempt that has taken too long, or a connection that has fallen silent. */
 void client_give_up(struct client *client);
 /* False: the connection is gone. */
 bool client_send(struct client *client, const uint8_t *data, size_t len);
@@ -78,6 +92,24 @@ void retry_close(struct fleet *fleet);
 void retry_plan(struct client *client, enum back why, unsigned code, uint32_t delay_ms);
 /* Starts some of those that are due; when the next ones are. */
 uint64_t retry_due(struct fleet *fleet);
+
+/* ticket.c: --resume. */
+HF_MUST_CHECK int tickets_open(struct fleet *fleet); /* 0 or -ENOMEM */
+void tickets_close(struct fleet *fleet);
+void ticket_keep(struct client *client, struct hf_bytes data, uint32_t linger_s);
+/* A connection that was logged in has ended. Only a cut leaves something to resume. */
+void ticket_on_end(struct client *client, bool cut);
+/* For LOGIN; empty: there is none that is good. */
+struct hf_bytes ticket_show(const struct client *client);
+
+/* mix.c: --churn, --slow, --loss-app. */
+HF_MUST_CHECK int mix_open(struct fleet *fleet); /* 0 or -ENOMEM */
+void mix_close(struct fleet *fleet);
+/* The same answer for the same number, salt and share, and yes for that share of the numbers. */
+bool mix_chosen(uint32_t number, unsigned salt, double share);
+uint64_t mix_churn_due(struct fleet *fleet);
+bool mix_loses(struct client *client, uint64_t message_id);
+bool mix_came_again(struct client *client, uint64_t message_id); /* what was lost before */
 
 /* secure.c: TLS. */
 HF_MUST_CHECK int secure_open(struct fleet *fleet); /* 0, or -errno after saying why */

@@ -5,33 +5,56 @@
 #include "client.h"
 
 #define SECOND_NS   1000000000ull
-#define BURST       32  /* starts, and drops, of a kind between two looks at the sockets */
 #define SWEEP_TICKS 100 /* every client is looked at once a second */
+#define SILENCE_S   10  /* no answer to a PING */
 
 static const struct options *options_of(const struct fleet *fleet)
 {
 	return fleet->engine.worker->options;
 }
 
-/* Arrivals of all workers interleave: client i of the whole run is due at start + i / rate. */
-static uint64_t arrival_due(const struct fleet *fleet, uint64_t i)
+/* Those of all workers interleave by their numbers. 0: all that this stage still has are done. */
+static uint64_t follow_stage(struct fleet *fleet, const struct stage *stage)
 {
-	return fleet->engine.worker->shared->start_ns +
-	       (uint64_t)((double)fleet->clients[i].number / options_of(fleet)->connect_rate * 1e9);
-}
+	bool up = stage->to > stage->from;
 
-static uint64_t make_arrivals(struct fleet *fleet)
-{
-	unsigned made = 0;
+	for (unsigned i = 0; up ? fleet->next_arrival < fleet->count : fleet->next_arrival > 0;
+	     i++) {
+		struct client *client = &fleet->clients[fleet->next_arrival - !up];
+		uint64_t due_ns = fleet->engine.worker->shared->start_ns;
 
-	while (fleet->next_arrival < fleet->count) {
-		uint64_t due_ns = arrival_due(fleet, fleet->next_arrival);
-
+		if (!stage_has(stage, client->number))
+			break;
+		due_ns += stage_due_ns(stage, client->number);
 		if (due_ns > fleet->engine.now_ns)
 			return due_ns;
-		if (made++ == BURST)
+		if (i == BURST)
 			return fleet->engine.now_ns;
-		client_start(&fleet->clients[fleet->next_arrival++], due_ns);
+		client->left = !up;
+		if (!up)
+			client_drop(client, DROP_BYE);
+		else if (!client->waiting)
+			client_start(client, due_ns);
+		fleet->next_arrival += up ? 1 : -1ull;
+	}
+	return 0;
+}
+
+static uint64_t follow_shape(struct fleet *fleet)
+{
+	const struct shape *shape = &options_of(fleet)->shape;
+
+	while (fleet->stage < shape->count) {
+		const struct stage *stage = &shape->stages[fleet->stage];
+		uint64_t due_ns = follow_stage(fleet, stage);
+
+		if (due_ns != 0)
+			return due_ns;
+		due_ns =
+			fleet->engine.worker->shared->start_ns + stage->begin_ns + stage->length_ns;
+		if (due_ns > fleet->engine.now_ns)
+			return due_ns;
+		fleet->stage++;
 	}
 	return UINT64_MAX;
 }
@@ -56,16 +79,6 @@ static uint64_t make_returns(struct fleet *fleet)
 	return UINT64_MAX;
 }
 
-static bool chosen(uint32_t number, unsigned wave, double fraction)
-{
-	uint32_t hash = (number * 2654435761u) ^ (wave * 0x9e3779b9u);
-
-	hash ^= hash >> 15;
-	hash *= 0x2c1b3c6du;
-	hash ^= hash >> 12;
-	return (double)hash < fraction * 4294967296.0;
-}
-
 static void begin_wave(struct fleet *fleet)
 {
 	struct wave *wave = &fleet->engine.worker->stats->waves[fleet->next_wave];
@@ -82,15 +95,18 @@ static void begin_wave(struct fleet *fleet)
 static uint64_t drop_some(struct fleet *fleet)
 {
 	struct wave *wave = &fleet->engine.worker->stats->waves[fleet->current_wave - 1];
+	enum drop_kind kind = options_of(fleet)->resume ? DROP_CUT : DROP_BYE;
 	unsigned dropped = 0;
 
+	if (options_of(fleet)->reset)
+		kind = DROP_RESET;
 	for (; fleet->drop_pos < fleet->count && dropped < BURST; fleet->drop_pos++) {
 		struct client *client = &fleet->clients[fleet->drop_pos];
 
 		if (client->state != CLIENT_OPEN ||
-		    !chosen(client->number, 0, options_of(fleet)->fraction))
+		    !mix_chosen(client->number, 0, options_of(fleet)->fraction))
 			continue;
-		client_drop(client, options_of(fleet)->reset);
+		client_drop(client, kind);
 		client->dropped = true;
 		client->back = BACK_WAVE;
 		client->wave = (uint8_t)fleet->current_wave;
@@ -105,19 +121,18 @@ static uint64_t wave_due(const struct fleet *fleet)
 {
 	const struct options *options = options_of(fleet);
 
-	return fleet->engine.worker->shared->start_ns +
-	       (uint64_t)((double)options->count / options->connect_rate * 1e9) +
+	return fleet->engine.worker->shared->start_ns + shape_length_ns(&options->shape) +
 	       (options->settle_ms + fleet->next_wave * options->wave_every_ms) * 1000000u;
 }
 
 static uint64_t on_schedule(struct engine *engine)
 {
 	struct fleet *fleet = engine->ctx;
-	uint64_t next_ns = make_arrivals(fleet), wave_ns = UINT64_MAX, back_ns;
+	uint64_t next_ns = follow_shape(fleet), wave_ns = UINT64_MAX, back_ns;
 
+	engine->worker->stats->schedule_done = next_ns == UINT64_MAX;
 	next_ns = HF_MIN(next_ns, retry_due(fleet));
-
-	engine->worker->stats->schedule_done = fleet->next_arrival == fleet->count;
+	next_ns = HF_MIN(next_ns, mix_churn_due(fleet));
 	if (fleet->upstream != NULL)
 		next_ns = HF_MIN(next_ns, upstream_send_due(fleet));
 	if (options_of(fleet)->command == COMMAND_STORM) {
@@ -136,25 +151,37 @@ static uint64_t on_schedule(struct engine *engine)
 	return next_ns;
 }
 
-/* Beats, and attempts without an answer: a share of the clients each tick, each of them once a
- * second. */
+static void look_after(struct fleet *fleet, struct client *client)
+{
+	uint32_t idle_s = (uint32_t)(fleet->engine.now_ns / SECOND_NS) - client->last_sent_s;
+
+	if (client->state == CLIENT_IDLE)
+		return;
+	if (client->state != CLIENT_OPEN) {
+		if (fleet->engine.now_ns - client->started_ns >=
+		    options_of(fleet)->login_timeout_ms * 1000000u)
+			client_give_up(client);
+		return;
+	}
+	if (client->silent && idle_s > SILENCE_S) {
+		client_give_up(client);
+		return;
+	}
+	/* A little early: a beat that is late by a sweep and the way must not cost it. */
+	if (client->heartbeat_s > 0 && idle_s + 2 >= client->heartbeat_s)
+		client_ping(client);
+	if (client->slow && client->state == CLIENT_OPEN)
+		client_read_slowly(client);
+}
+
+/* Beats, deadlines and slow reading: a share of the clients each tick, each of them once a second.
+ */
 static void sweep(struct fleet *fleet)
 {
-	uint32_t now_s = (uint32_t)(fleet->engine.now_ns / SECOND_NS);
-	uint64_t share = fleet->count / SWEEP_TICKS + 1;
-	uint64_t limit_ns = options_of(fleet)->login_timeout_ms * 1000000u;
-
-	for (uint64_t i = 0; i < share && i < fleet->count; i++) {
-		struct client *client = &fleet->clients[fleet->sweep_pos];
-
+	fleet->sweep_credit += fleet->count;
+	for (; fleet->sweep_credit >= SWEEP_TICKS; fleet->sweep_credit -= SWEEP_TICKS) {
+		look_after(fleet, &fleet->clients[fleet->sweep_pos]);
 		fleet->sweep_pos = (fleet->sweep_pos + 1) % fleet->count;
-		/* A little early: a beat that is late by a sweep and the way must not cost it. */
-		if (client->state == CLIENT_OPEN && client->heartbeat_s > 0 &&
-		    now_s - client->last_sent_s + 2 >= client->heartbeat_s)
-			client_ping(client);
-		else if (client->state != CLIENT_IDLE && client->state != CLIENT_OPEN &&
-			 fleet->engine.now_ns - client->started_ns >= limit_ns)
-			client_give_up(client);
 	}
 }
 
@@ -181,12 +208,11 @@ static void on_tick(struct engine *engine)
 static void set_end(struct fleet *fleet)
 {
 	const struct options *options = options_of(fleet);
-	uint64_t setup_ns = (uint64_t)((double)options->count / options->connect_rate * 1e9);
 
 	if (options->duration_ms == 0)
 		return;
-	fleet->end_ns =
-		fleet->engine.worker->shared->start_ns + setup_ns + options->duration_ms * 1000000u;
+	fleet->end_ns = fleet->engine.worker->shared->start_ns + shape_length_ns(&options->shape) +
+			options->duration_ms * 1000000u;
 	if (options->command == COMMAND_STORM)
 		fleet->end_ns +=
 			(options->settle_ms + (options->waves - 1) * options->wave_every_ms) *
@@ -211,7 +237,9 @@ int clients_run(struct worker *worker)
 	for (uint64_t i = 0; i < fleet->count; i++)
 		client_init(&fleet->clients[i], fleet,
 			    (uint32_t)(i * worker->count + worker->index));
-	if ((err = retry_open(fleet)) < 0)
+	if ((err = retry_open(fleet)) < 0 || (err = mix_open(fleet)) < 0)
+		goto out;
+	if (worker->options->resume && (err = tickets_open(fleet)) < 0)
 		goto out;
 	if (worker->options->tls && (err = secure_open(fleet)) < 0)
 		goto out;
@@ -225,10 +253,12 @@ int clients_run(struct worker *worker)
 	/* The connections end with the process: the server sees them leave without BYE, as a
 	 * network that breaks, unless there is time to say it. */
 	for (uint64_t i = 0; i < fleet->count; i++)
-		client_drop(&fleet->clients[i], false);
+		client_drop(&fleet->clients[i], DROP_BYE);
 out:
 	upstream_close(fleet);
 	retry_close(fleet);
+	mix_close(fleet);
+	tickets_close(fleet);
 	secure_close(fleet);
 	free(fleet->buffer);
 	free(fleet->back);

@@ -8,8 +8,12 @@ static const struct command {
 	const char *summary, *text;
 } commands[] = {
 	{ "conn", COMMAND_CONN, supervise, "open and hold connections",
-	  "Opens --count connections at --connrate a second, logs in on each, keeps them "
-	  "alive.\n" },
+	  "Opens --count connections at --connrate a second, or as --ramp says, logs in on each, "
+	  "keeps\n"
+	  "them alive, and has those that end come back as the SDKs do. A room lets in 200 a "
+	  "second "
+	  "of one\n"
+	  "address, and 2000 at once: exempt the load hosts there (limits.per_ip_exempt).\n" },
 	{ "recv", COMMAND_RECV, supervise, "conn, and count and time what is pushed",
 	  "Start it first, then `hf-bench push` with the same --prefix, --startnumber and "
 	  "--count.\n"
@@ -54,6 +58,11 @@ static void help(FILE *to)
 	      "  # 10,000 clients that stay a minute\n"
 	      "  hf-bench conn --dispatcher http://127.0.0.1:8081 -A 1 --token-key-id ID \\\n"
 	      "      --token-secret-file token.secret -c 10000 -R 2000 -d 60s -o out/conn\n"
+	      "  # up to 5,000 within five minutes, an hour there, and down; with the habits of "
+	      "devices\n"
+	      "  hf-bench recv ... --ramp 5000:5m,5000:1h,0:1m --net cell --churn 0.5%/m --slow 1% "
+	      "\\\n"
+	      "      --loss-app 0.1% --resume on -d 5s -o out/day\n"
 	      "  # what is pushed to them, and the push\n"
 	      "  hf-bench recv --dispatcher http://127.0.0.1:8081 -A 1 --token-key-id ID \\\n"
 	      "      --token-secret-file token.secret -c 1000 -d 40s -o out/recv &\n"

@@ -1,4 +1,5 @@
 /* The options are a table: parsing, bounds and --help read it. */
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -16,6 +17,8 @@ enum type {
 	TYPE_FLAG,
 	TYPE_SWITCH,
 	TYPE_RANGE,
+	TYPE_SHARE,
+	TYPE_CHURN,
 	TYPE_LIST
 };
 
@@ -65,6 +68,21 @@ static const struct option table[] = {
 	  "clients belong to one of N users, client i to PREFIXuser-(i mod N); push: likewise" },
 	{ "connrate", 'R', TYPE_NUMBER, AT(connect_rate), "1000", COMMANDS_CLIENT, "N",
 	  "connections begun a second, open loop" },
+	{ "ramp", 0, TYPE_STRING, AT(ramp), NULL, COMMANDS_CLIENT, "N:TIME[,..]",
+	  "instead of --count and --connrate: to N clients within TIME, then to the next N, and so "
+	  "on; down too: 0:60s,5000:5m,5000:1h,0:10s" },
+	{ "churn", 0, TYPE_CHURN, AT(churn), "0%", COMMANDS_CLIENT, "PERCENT/s|m|h",
+	  "share of the clients that lose their connection and come back, evenly over time, as "
+	  "0.5%/m" },
+	{ "slow", 0, TYPE_SHARE, AT(slow_share), "0%", COMMANDS_CLIENT, "PERCENT",
+	  "clients that read 256 bytes a second; their times are in deliver_slow, and a server "
+	  "that "
+	  "has had enough cuts them (4102, as far as they get to read it)" },
+	{ "loss-app", 0, TYPE_SHARE, AT(loss_app), "0%", COMMANDS_CLIENT, "PERCENT",
+	  "stored messages that a client loses before it acks: not counted as received until "
+	  "they come again" },
+	{ "net", 0, TYPE_STRING, AT(net), "wifi", COMMANDS_CLIENT, "wifi|cell|ethernet",
+	  "the network that LOGIN names" },
 	{ "ifaddr", 0, TYPE_LIST, AT(ifaddrs), NULL, COMMANDS_CLIENT, "IP[,..]",
 	  "source addresses, some 14,000 connections to a room each; on the "
 	  "loopback they are chosen when not given" },
@@ -77,6 +95,9 @@ static const struct option table[] = {
 	{ "retry", 0, TYPE_SWITCH, AT(retry), "on", COMMANDS_CLIENT, "on|off",
 	  "whoever fails, is closed or cut comes back, as the SDKs do: after a back-off, and not "
 	  "before the time that BYE names" },
+	{ "resume", 0, TYPE_SWITCH, AT(resume), "off", COMMANDS_CLIENT, "on|off",
+	  "after a cut, show the ticket of the last login to get its sessions back; storm cuts "
+	  "then, without BYE" },
 	{ "first-retry", 0, TYPE_MSEC, AT(first_retry_ms), "5s", COMMANDS_CLIENT, "TIME",
 	  "longest wait after the cut of a connection that was logged in" },
 	{ "backoff", 0, TYPE_RANGE, AT(backoff), "1s,120s", COMMANDS_CLIENT, "BASE,CAP",
@@ -190,6 +211,40 @@ static int set_range(const struct option *option, struct wait_range *to, const c
 	return 0;
 }
 
+/* "0.5%", as a share of 1. Returns what follows, or NULL. */
+static const char *parse_percent(const char *text, double *ret)
+{
+	char *end;
+
+	*ret = strtod(text, &end) / 100;
+	return end == text || *end != '%' || !(*ret >= 0) || *ret > 1 ? NULL : end + 1;
+}
+
+/* "0.5%/m", as a share a second. */
+static int set_churn(const struct option *option, double *to, const char *text)
+{
+	const char *rest = parse_percent(text, to);
+
+	if (rest == NULL)
+		return refuse(option->name, "a share is expected, 0% to 100%, as 0.5%/m");
+	if (strcmp(rest, "/m") == 0)
+		*to /= 60;
+	else if (strcmp(rest, "/h") == 0)
+		*to /= 3600;
+	else if (strcmp(rest, "/s") != 0 && (*rest != '\0' || *to > 0))
+		return refuse(option->name, "is a share each /s, /m or /h, as 0.5%/m");
+	return 0;
+}
+
+static int set_share(const struct option *option, double *to, const char *text)
+{
+	const char *rest = parse_percent(text, to);
+
+	if (rest == NULL || *rest != '\0')
+		return refuse(option->name, "a share is expected, 0% to 100%, as 1%");
+	return 0;
+}
+
 static int set(const struct option *option, struct options *options, const char *text)
 {
 	void *to = (char *)options + option->at;
@@ -228,6 +283,10 @@ static int set(const struct option *option, struct options *options, const char 
 		return 0;
 	case TYPE_RANGE:
 		return set_range(option, to, text);
+	case TYPE_SHARE:
+		return set_share(option, to, text);
+	case TYPE_CHURN:
+		return set_churn(option, to, text);
 	default:
 		if (!split_into(to, text, option->at != AT(fail_if)))
 			return refuse(option->name, "too many");
@@ -249,84 +308,126 @@ static const struct option *find(const char *word, size_t len, unsigned command)
 	return NULL;
 }
 
-/* 0, or an exit code. */
-static int check(struct options *o)
+static int check_ramp(struct options *o)
+{
+	int err;
+
+	if (o->ramp == NULL) {
+		shape_line(&o->shape, o->count, o->connect_rate);
+		return 0;
+	}
+	err = shape_parse(&o->shape, o->ramp);
+	if (err == -E2BIG)
+		return refuse("ramp", "has at most 32 stages");
+	if (err < 0)
+		return refuse("ramp", "is N:TIME[,..], as 0:60s,5000:5m; N at most 100000000, "
+				      "TIME at most 30d");
+	if (shape_peak(&o->shape) == 0)
+		return refuse("ramp", "never gets above 0");
+	if (o->command == COMMAND_STORM && shape_falls(&o->shape))
+		return refuse("ramp", "may not go down in a storm");
+	o->count = shape_peak(&o->shape);
+	return 0;
+}
+
+static int check_clients(struct options *o)
+{
+	if ((o->addresses.count > 0) == (o->dispatcher != NULL))
+		return refuse("addr", "give either --addr or --dispatcher");
+	if ((o->token_file != NULL) == (o->token_key_id != NULL))
+		return refuse("token-key-id", "give a key and its secret, or --token-file");
+	if (o->token_key_id != NULL && o->token_secret_file == NULL)
+		return refuse("token-secret-file", "is needed with --token-key-id");
+	if (o->connect_rate <= 0)
+		return refuse("connrate", "must be above 0");
+	if (o->ca_file != NULL && !o->tls)
+		return refuse("ca-file", "is for --tls");
+	if (o->fraction > 1)
+		return refuse("fraction", "is at most 1");
+	if (o->waves > WAVES_MAX)
+		return refuse("waves", "is at most 32");
+	if (o->login_timeout_ms < 100 || o->login_timeout_ms > 3600000)
+		return refuse("login-timeout", "is 100ms to 1h");
+	if (o->first_retry_ms > 3600000)
+		return refuse("first-retry", "is at most 1h");
+	if (strcmp(o->net, "wifi") != 0 && strcmp(o->net, "cell") != 0 &&
+	    strcmp(o->net, "ethernet") != 0)
+		return refuse("net", "is wifi, cell or ethernet");
+	if (o->heartbeat_s > 86400)
+		return refuse("keepalive", "is at most 86400 seconds");
+	return check_ramp(o);
+}
+
+static int check_messages(const struct options *o)
+{
+	if (o->size < PAYLOAD_HEAD || o->size > 65536)
+		return refuse("size", "is 32 to 65536 bytes");
+	if (o->command == COMMAND_PUSH)
+		return 0;
+	if (o->rate <= 0)
+		return refuse("rate", "must be above 0");
+	if (strlen(o->forward_type) < 1 || strlen(o->forward_type) > HF_WIRE_LABEL_MAX)
+		return refuse("type", "is 1 to 32 bytes");
+	return 0;
+}
+
+static int check_push(const struct options *o)
+{
+	enum kind kind;
+
+	if (o->key_file == NULL)
+		return refuse("key-file", "is needed");
+	if (o->qos > 1)
+		return refuse("qos", "is 0 or 1");
+	if (o->batch < 1 || o->batch > 1000)
+		return refuse("batch", "is 1 to 1000");
+	if (kind_of(o->kind) < 0)
+		return refuse("kind", "is unicast, user, tag or broadcast");
+	kind = (enum kind)kind_of(o->kind);
+	if (kind == KIND_TAG && o->tags == 0)
+		return refuse("tags", "is needed with --kind tag, and the same for the clients");
+	if (kind == KIND_USER && o->users == 0)
+		return refuse("users", "is needed with --kind user, and the same for the clients");
+	if (kind != KIND_UNICAST && o->batch > 1)
+		return refuse("batch", "is for --kind unicast");
+	if (kind >= KIND_TAG && strcmp(o->wait, "none") != 0)
+		return refuse("wait", "is for --kind unicast and user");
+	if (o->processes > groups_count(o, kind))
+		return refuse("processes", "more than there are groups to send to");
+	if (strcmp(o->wait, "none") != 0 && strcmp(o->wait, "routed") != 0 &&
+	    strcmp(o->wait, "acked") != 0)
+		return refuse("wait", "is none, routed or acked");
+	return 0;
+}
+
+static int check_load(const struct options *o)
+{
+	if (o->url == NULL)
+		return refuse("url", "is needed");
+	if (o->connections < 1 || o->connections > 10000 || o->pipeline < 1 || o->pipeline > 1024)
+		return refuse("connections", "1 to 10000, with a --pipeline of 1 to 1024");
+	return o->command == COMMAND_PUSH ? check_push(o) : 0;
+}
+
+/* The id range that clients and push share. */
+static int check_who(const struct options *o)
+{
+	if (o->count < 1 || o->count > 100000000)
+		return refuse("count", "is 1 to 100000000");
+	if (o->tags > o->count || o->users > o->count)
+		return refuse(o->tags > o->count ? "tags" : "users", "is at most --count");
+	if (strlen(o->prefix) > PREFIX_MAX)
+		return refuse("prefix", "is at most 24 bytes");
+	return 0;
+}
+
+static int choose_processes(struct options *o)
 {
 	struct rlimit limit;
 	uint64_t per_process;
-	enum kind kind;
 
-	if (o->command & COMMANDS_CLIENT) {
-		if ((o->addresses.count > 0) == (o->dispatcher != NULL))
-			return refuse("addr", "give either --addr or --dispatcher");
-		if ((o->token_file != NULL) == (o->token_key_id != NULL))
-			return refuse("token-key-id", "give a key and its secret, or --token-file");
-		if (o->token_key_id != NULL && o->token_secret_file == NULL)
-			return refuse("token-secret-file", "is needed with --token-key-id");
-		if (o->connect_rate <= 0)
-			return refuse("connrate", "must be above 0");
-		if (o->ca_file != NULL && !o->tls)
-			return refuse("ca-file", "is for --tls");
-		if (o->fraction > 1)
-			return refuse("fraction", "is at most 1");
-		if (o->waves > WAVES_MAX)
-			return refuse("waves", "is at most 32");
-		if (o->login_timeout_ms < 100 || o->login_timeout_ms > 3600000)
-			return refuse("login-timeout", "is 100ms to 1h");
-		if (o->first_retry_ms > 3600000)
-			return refuse("first-retry", "is at most 1h");
-	}
-	if (o->command == COMMAND_UPSTREAM) {
-		if (o->rate <= 0)
-			return refuse("rate", "must be above 0");
-		if (o->size < PAYLOAD_HEAD || o->size > 65536)
-			return refuse("size", "is 32 to 65536 bytes");
-		if (strlen(o->forward_type) < 1 || strlen(o->forward_type) > HF_WIRE_LABEL_MAX)
-			return refuse("type", "is 1 to 32 bytes");
-	}
-	if ((o->command & COMMANDS_LOAD) && o->url == NULL)
-		return refuse("url", "is needed");
-	if (o->command == COMMAND_PUSH) {
-		if (o->key_file == NULL)
-			return refuse("key-file", "is needed");
-		if (o->size < PAYLOAD_HEAD || o->size > 65536)
-			return refuse("size", "is 32 to 65536 bytes");
-		if (o->qos > 1)
-			return refuse("qos", "is 0 or 1");
-		if (o->batch < 1 || o->batch > 1000)
-			return refuse("batch", "is 1 to 1000");
-		if (kind_of(o->kind) < 0)
-			return refuse("kind", "is unicast, user, tag or broadcast");
-		kind = (enum kind)kind_of(o->kind);
-		if (kind == KIND_TAG && o->tags == 0)
-			return refuse("tags",
-				      "is needed with --kind tag, and the same for the clients");
-		if (kind == KIND_USER && o->users == 0)
-			return refuse("users",
-				      "is needed with --kind user, and the same for the clients");
-		if (kind != KIND_UNICAST && o->batch > 1)
-			return refuse("batch", "is for --kind unicast");
-		if (kind >= KIND_TAG && strcmp(o->wait, "none") != 0)
-			return refuse("wait", "is for --kind unicast and user");
-		if (o->processes > groups_count(o, kind))
-			return refuse("processes", "more than there are groups to send to");
-		if (strcmp(o->wait, "none") != 0 && strcmp(o->wait, "routed") != 0 &&
-		    strcmp(o->wait, "acked") != 0)
-			return refuse("wait", "is none, routed or acked");
-	}
-	if ((o->command & COMMANDS_LOAD) &&
-	    (o->connections < 1 || o->connections > 10000 || o->pipeline < 1 || o->pipeline > 1024))
-		return refuse("connections", "1 to 10000, with a --pipeline of 1 to 1024");
-	if ((o->command & WHO) && (o->count < 1 || o->count > 100000000))
-		return refuse("count", "is 1 to 100000000");
-	if ((o->command & WHO) && (o->tags > o->count || o->users > o->count))
-		return refuse(o->tags > o->count ? "tags" : "users", "is at most --count");
-	if ((o->command & WHO) && strlen(o->prefix) > PREFIX_MAX)
-		return refuse("prefix", "is at most 24 bytes");
 	if (o->processes > WORKERS_MAX)
 		return refuse("processes", "is at most 256");
-	if (!(o->command & COMMANDS_RUN))
-		return 0;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
@@ -341,6 +442,24 @@ static int check(struct options *o)
 	if (o->processes > WORKERS_MAX)
 		return refuse("count", "more than 256 processes would be needed: raise ulimit -n");
 	return 0;
+}
+
+/* 0, or an exit code. */
+static int check(struct options *o)
+{
+	int err = 0;
+
+	if (o->command & COMMANDS_CLIENT)
+		err = check_clients(o);
+	if (err == 0 && o->command & (COMMAND_PUSH | COMMAND_UPSTREAM))
+		err = check_messages(o);
+	if (err == 0 && o->command & COMMANDS_LOAD)
+		err = check_load(o);
+	if (err == 0 && o->command & WHO)
+		err = check_who(o);
+	if (err == 0 && o->command & COMMANDS_RUN)
+		err = choose_processes(o);
+	return err;
 }
 
 int options_parse(int argc, char **argv, unsigned command, struct options *ret)

@@ -111,7 +111,7 @@ static void print_connections(FILE *to, const struct result *result)
 		fprintf(to, ", all there after %.1f s", result->setup_s);
 	fputc('\n', to);
 	print_parts(to, c, COUNT_FAILED, COUNT_FAILED_LOCAL);
-	print_parts(to, c, COUNT_RECONNECTED, COUNT_RECONNECTED_WAVE);
+	print_parts(to, c, COUNT_RECONNECTED, COUNT_RECONNECTED_CHURN);
 	print_codes(to, "refused", result->total->refused);
 	print_codes(to, "closed", result->total->closed);
 }

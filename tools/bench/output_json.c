@@ -31,8 +31,11 @@ static json_t *latency_json(const struct stats *total)
 		     { "upstream", HIST_UPSTREAM, HIST_UPSTREAM_UNCORRECTED },
 		     { "connect", HIST_CONNECT, HISTS },
 		     { "tls", HIST_TLS, HISTS },
+		     { "auth", HIST_AUTH, HISTS },
 		     { "deliver_storm", HIST_DELIVER_STORM, HISTS },
 		     { "deliver_back", HIST_DELIVER_BACK, HISTS },
+		     { "deliver_slow", HIST_DELIVER_SLOW, HISTS },
+		     { "redeliver", HIST_REDELIVER, HISTS },
 		     { "lag", HIST_LAG, HISTS } };
 	json_t *json = json_object();
 
@@ -104,7 +107,7 @@ static json_t *connections_json(const struct result *result)
 		"failed_by", parts_json(c, COUNT_FAILED, COUNT_FAILED_LOCAL), "refused",
 		codes_json(total->refused), "cut", (json_int_t)c[COUNT_CUT], "closed",
 		codes_json(total->closed), "reconnected", (json_int_t)c[COUNT_RECONNECTED],
-		"reconnected_by", parts_json(c, COUNT_RECONNECTED, COUNT_RECONNECTED_WAVE),
+		"reconnected_by", parts_json(c, COUNT_RECONNECTED, COUNT_RECONNECTED_CHURN),
 		"setup_s", result->setup_s, "mem_per_conn_server_b",
 		result->server_memory_b < 0 ? json_null() : json_real(result->server_memory_b),
 		"waves", waves);

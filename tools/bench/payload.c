@@ -33,5 +33,5 @@ bool payload_read(struct hf_bytes data, struct payload *ret)
 	ret->sequence = get(data.data + 8, 8);
 	ret->intended_ns = get(data.data + 16, 8);
 	ret->sent_ns = get(data.data + 24, 8);
-	return true;
+	return ret->sequence <= SEQUENCE_MAX; /* each client remembers it in four bytes */
 }

@@ -8,7 +8,6 @@
 #include "hf_hash.h"
 #include "hf_wire.h"
 
-#define BURST      32          /* starts between two looks at the sockets */
 #define STABLE_NS  60000000000 /* so long logged in, and what failed before is forgotten */
 #define LOYAL_TILL 3           /* failures in a row, then other rooms are tried too */
 
@@ -66,7 +65,7 @@ static uint64_t wait_ms(struct client *client, enum back why, unsigned code)
 {
 	const struct options *options = client->fleet->engine.worker->options;
 
-	if (client->attempts == 0 && (why == BACK_CUT || code == HF_CLOSE_KEEPALIVE_TIMEOUT)) {
+	if (client->attempts == 0 && (why >= BACK_CUT || code == HF_CLOSE_KEEPALIVE_TIMEOUT)) {
 		/* A server that dies sends all its clients here at once. */
 		client->attempts = 1;
 		return hf_random_below(options->first_retry_ms + 1);
@@ -88,14 +87,17 @@ void retry_plan(struct client *client, enum back why, unsigned code, uint32_t de
 
 	if (client->back == BACK_NONE)
 		client->back = (uint8_t)why;
-	if (!fleet->engine.worker->options->retry || hf_close_action(code) == HF_CLOSE_STOP)
+	client->churned = client->back == BACK_CHURN;
+	if ((!fleet->engine.worker->options->retry && why != BACK_CHURN) ||
+	    hf_close_action(code) == HF_CLOSE_STOP)
 		return;
-	if (why != BACK_FAILED && now_ns - client->connected_ns >= STABLE_NS)
+	if (why == BACK_CHURN || (why != BACK_FAILED && now_ns - client->connected_ns >= STABLE_NS))
 		client->attempts = 0;
 	else if (why == BACK_FAILED)
 		elsewhere = client->connected_ns == 0 || client->attempts >= LOYAL_TILL;
 	if (elsewhere)
 		client->room = (uint8_t)hf_random_below(targets->count);
+	client->waiting = true;
 	heap_add(&fleet->retries,
 		 (struct retry){ now_ns + (wait_ms(client, why, code) + delay_ms) * 1000000u,
 				 (uint32_t)(client - fleet->clients) });
@@ -114,6 +116,9 @@ uint64_t retry_due(struct fleet *fleet)
 		if (i == BURST)
 			return fleet->engine.now_ns;
 		client = &fleet->clients[heap_take(retries).client];
+		client->waiting = false;
+		if (client->left)
+			continue;
 		/* Who comes back from a wave is timed from the wave on. */
 		client_start(client, client->wave > 0 ? client->intended_ns : due_ns);
 	}

@@ -29,7 +29,7 @@ bool sequence_take(struct stream streams[STREAMS], const struct payload *payload
 		uint64_t ahead = payload->sequence - stream->highest;
 
 		stream->seen = ahead >= 64 ? 1 : stream->seen << ahead | 1;
-		stream->highest = payload->sequence;
+		stream->highest = (uint32_t)payload->sequence;
 		counters[COUNT_EXPECTED] += ahead;
 		return true;
 	}

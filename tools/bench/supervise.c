@@ -223,11 +223,25 @@ static enum hist uncorrected_hist(enum hist hist)
 				       : hist;
 }
 
-static void on_all_there(struct run *run, double t)
+/* Until all clients were logged in at once, in each worker; 0: they never were. */
+static double setup_seconds(const struct run *run)
+{
+	uint64_t newest_ns = 0;
+
+	for (unsigned i = 0; i < run->options->processes; i++) {
+		uint64_t full_ns = run->shared->stats[i].full_ns;
+
+		if (full_ns == 0)
+			return 0;
+		newest_ns = HF_MAX(newest_ns, full_ns);
+	}
+	return (double)(newest_ns - run->shared->start_ns) / 1e9;
+}
+
+static void on_all_there(struct run *run)
 {
 	struct server_use now;
 
-	run->result.setup_s = t;
 	if (run->options->command & COMMANDS_CLIENT && run->has_server &&
 	    server_use(run->options, &now))
 		run->result.server_memory_b =
@@ -279,8 +293,8 @@ static void add_row(struct run *run, double t, double seconds)
 		run->shared->stats[i].lag_max_us = 0;
 	free(second);
 	memcpy(before, now, sizeof(*before));
-	if (result->setup_s <= 0 && now->counters[COUNT_LOGINS] >= run->options->count)
-		on_all_there(run, t);
+	if (result->setup_s <= 0 && (result->setup_s = setup_seconds(run)) > 0)
+		on_all_there(run);
 	if (!run->options->quiet)
 		print_row(&row, run->options);
 	if (result->row_count == result->row_capacity) {
@@ -333,6 +347,8 @@ static void watch(struct run *run)
 	}
 	run->result.seconds = (double)(hf_clock_monotonic_ns() - start_ns) / 1e9;
 	sum(run, run->result.total);
+	if (run->result.setup_s <= 0)
+		run->result.setup_s = setup_seconds(run);
 }
 
 static void judge(struct run *run)

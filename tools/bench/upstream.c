@@ -47,8 +47,8 @@ int upstream_open(struct fleet *fleet)
 	upstream->payload = calloc(1, options->size);
 	upstream->frame = malloc(upstream->frame_size);
 	/* A second after the last arrival is due: the logins have the machine for themselves. */
-	upstream->begin_ns = worker_of(fleet)->shared->start_ns + 1000000000u +
-			     (uint64_t)((double)options->count / options->connect_rate * 1e9);
+	upstream->begin_ns =
+		worker_of(fleet)->shared->start_ns + 1000000000u + shape_length_ns(&options->shape);
 	return upstream->payload == NULL || upstream->frame == NULL ? -ENOMEM : 0;
 }
 
