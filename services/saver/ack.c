@@ -127,8 +127,8 @@ void saver_on_await_ack(Hf__Saver_Service *rpc, const Hf__AwaitAckRequest *reque
 	*check = (struct await_check){ saver, request->message_id, name };
 	words[1].len = saver_queue_key_encode(&name, key);
 	saver_field_encode(request->message_id, field);
-	if (saver_redis_send(saver->redis, saver_node_of(saver, &name), SAVER_OP_INSPECT, words, 3,
-			     on_exists, check) != SAVER_OK)
+	if (saver_redis_send_slot(saver->redis, name.slot, SAVER_OP_INSPECT, words, 3, on_exists,
+				  check) != SAVER_OK)
 		free(check);
 }
 
@@ -185,8 +185,8 @@ enum saver_error saver_purge(struct saver *saver, const struct saver_name *name,
 	if (purge == NULL)
 		return SAVER_INTERNAL;
 	*purge = (struct purge){ saver, cb, ctx, *name };
-	error = saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_INSPECT, words,
-				 2, on_purge_keys, purge);
+	error = saver_redis_send_slot(saver->redis, name->slot, SAVER_OP_INSPECT, words, 2,
+				      on_purge_keys, purge);
 	if (error != SAVER_OK)
 		free(purge);
 	return error;

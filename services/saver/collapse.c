@@ -73,9 +73,10 @@ enum saver_error saver_collapse_send(struct saver_redis *redis, enum saver_op op
 	words[8].len = (size_t)snprintf(expiry, sizeof(expiry), "%llu",
 					(unsigned long long)value->expires_ms);
 	words[9].len = (size_t)snprintf(most, sizeof(most), "%d", SAVER_COLLAPSE_KEYS);
-	return (early ? saver_redis_send_early
-		      : saver_redis_send)(redis, saver_redis_node_of(redis, name->slot), op, words,
-					  HF_ARRAY_LEN(words), cb, ctx);
+	if (early)
+		return saver_redis_send_early(redis, saver_redis_node_of(redis, name->slot), op,
+					      words, HF_ARRAY_LEN(words), cb, ctx);
+	return saver_redis_send_slot(redis, name->slot, op, words, HF_ARRAY_LEN(words), cb, ctx);
 }
 
 bool saver_collapse_parse(const redisReply *reply, struct saver_collapsed *ret)

@@ -107,8 +107,8 @@ static void fetch_missing(struct saver_compare *compare)
 			continue;
 		words[1].len = saver_queue_key_encode(&candidate->name, key);
 		saver_field_encode(candidate->message_id, field);
-		if (saver_redis_send(saver->redis, saver_node_of(saver, &candidate->name),
-				     SAVER_OP_SWEEP, words, 3, on_value, candidate) != SAVER_OK)
+		if (saver_redis_send_slot(saver->redis, candidate->name.slot, SAVER_OP_SWEEP, words,
+					  3, on_value, candidate) != SAVER_OK)
 			break;
 		compare->pending++;
 	}

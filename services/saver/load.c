@@ -254,8 +254,8 @@ static void read_page(struct load *load)
 		use_page(load, NULL);
 		return;
 	}
-	error = saver_redis_send(saver->redis, saver_node_of(saver, &load->name), SAVER_OP_LOAD,
-				 words, 2 + load->asked, on_values, load);
+	error = saver_redis_send_slot(saver->redis, load->name.slot, SAVER_OP_LOAD, words,
+				      2 + load->asked, on_values, load);
 	if (error != SAVER_OK)
 		fail(load, error);
 }
@@ -282,21 +282,21 @@ static void on_lost(const redisReply *reply, enum saver_error error, void *ctx)
 static void read_lost(struct load *load)
 {
 	struct saver *saver = load->saver;
-	unsigned node = saver_node_of(saver, &load->name);
 	uint8_t key[SAVER_KEY_MAX];
 	struct hf_bytes words[3] = { HF_BYTES_LITERAL("HGET"),
 				     { key, saver_queue_key_encode(&load->name, key) },
 				     HF_BYTES_LITERAL(SAVER_LOST_FIELD) };
-	enum saver_error error =
-		saver_redis_send(saver->redis, node, SAVER_OP_LOAD, words, 3, on_lost, load);
+	enum saver_error error = saver_redis_send_slot(saver->redis, load->name.slot, SAVER_OP_LOAD,
+						       words, 3, on_lost, load);
 
 	words[0] = HF_BYTES_LITERAL("HDEL");
 	if (error ==
 	    SAVER_OK) { /* on the same connection: both go, or neither; the 2nd reply ends it */
-		error = saver_redis_send(saver->redis, node, SAVER_OP_LOAD, words, 3,
-					 on_lost_forgotten, load);
+		error = saver_redis_send_slot(saver->redis, load->name.slot, SAVER_OP_LOAD, words,
+					      3, on_lost_forgotten, load);
 		if (error != SAVER_OK)
-			saver_redis_reset(saver->redis, node, "half a load was sent");
+			saver_redis_reset(saver->redis, saver_node_of(saver, &load->name),
+					  "half a load was sent");
 	}
 	if (error != SAVER_OK)
 		fail(load, error);
@@ -470,8 +470,8 @@ static void begin(struct load *load, const Hf__LoadRequest *request)
 		load->waits += error == SAVER_OK;
 	}
 	if (error == SAVER_OK && load->closed_until == 0) {
-		error = saver_redis_send(saver->redis, saver_node_of(saver, &load->name),
-					 SAVER_OP_LOAD, words, 2, on_keys, load);
+		error = saver_redis_send_slot(saver->redis, load->name.slot, SAVER_OP_LOAD, words,
+					      2, on_keys, load);
 		load->waits += error == SAVER_OK;
 	}
 	if (error == SAVER_OK && load->closed_until == 0) {

@@ -160,8 +160,8 @@ static void read_value(struct delivery *delivery, const struct saver_owed_entry 
 				     { field, sizeof(field) } };
 
 	saver_field_encode(entry->message_id, field);
-	if (saver_redis_send(saver->redis, saver_node_of(saver, &entry->name), SAVER_OP_REDELIVER,
-			     words, 3, on_value, delivery) == SAVER_OK)
+	if (saver_redis_send_slot(saver->redis, entry->name.slot, SAVER_OP_REDELIVER, words, 3,
+				  on_value, delivery) == SAVER_OK)
 		return;
 	++*redelivery->failed;
 	try_later(redelivery, delivery->handle);

@@ -1,76 +1,61 @@
 #define HF_LOG_MODULE "saver"
-#include "redis.h"
-
 #include <errno.h>
-#include <hiredis/adapters/libevent.h>
-#include <hiredis/async.h>
-#include <hiredis/sds.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/un.h>
 
 #include "hf_backoff.h"
-#include "hf_buffer.h"
 #include "hf_clock.h"
 #include "hf_config.h"
 #include "hf_log.h"
+#include "redis_link.h"
 
-#define MARKS         512u
 #define OPS_PER_BLOCK 256u
-#define SCRATCH_KEEP  65536u
-
-/* One command on its way; recycled through a free list. */
-struct op {
-	struct op *next;
-	struct node *node;
-	saver_redis_cb cb;
-	void *ctx;
-	uint64_t connection; /* of the node, when it was sent */
-	enum saver_op kind;
-};
+#define KEEPALIVE_MS  5000u
+#define READ_SIZE     16384u /* what a Redis reads of one connection at a time, and a little more */
 
 struct op_block {
 	struct op_block *next;
-	struct op ops[OPS_PER_BLOCK];
-};
-
-/* When the commands up to sequence `upto` left. */
-struct mark {
-	uint64_t upto, at_ns;
+	struct saver_redis_op ops[OPS_PER_BLOCK];
 };
 
 struct node {
 	struct saver_redis *redis;
 	unsigned number;
 	enum saver_node_state state;
-	char *text;  /* as configured */
-	char *path;  /* Unix socket, or NULL */
-	char ip[64]; /* numeric */
-	int port;
-	redisAsyncContext *ac; /* NULL: between attempts */
-	bool connected, dirty;
-	uint64_t connection;       /* counts connections: tells replies of an older one */
-	uint64_t queued, answered; /* commands of this connection */
-	uint64_t unmarked_since;   /* ns; first command since the last mark */
-	struct mark marks[MARKS];
-	unsigned mark_first, mark_count;
+	char *text; /* as configured */
+	struct sockaddr_storage address;
+	socklen_t address_len;
+	struct saver_redis_link links[SAVER_REDIS_LINKS_MAX];
+	unsigned links_up;
+	bool connecting;
+	uint64_t open; /* commands that are not answered, on all links */
 	struct hf_backoff backoff;
-	struct hf_timer timer; /* next attempt when down, else the oldest command's deadline */
+	struct hf_timer timer;     /* next attempt when down, else the oldest command's deadline */
+	struct hf_timer keepalive; /* asks on links that are quiet */
 	int64_t *up;
 };
 
+/* While a command of a slot is unanswered, its next ones take the same link: they stay in order. */
+struct slot_use {
+	uint32_t open;
+	uint32_t link;
+};
+
 struct saver_redis {
-	struct hf_loop *loop;
 	struct saver_redis_options options;
+	struct saver_redis_io io;
 	char *password;
 	unsigned count;
 	bool closed;
 	struct node *nodes;
 	struct op_block *blocks;
-	struct op *free_ops;
-	struct hf_buffer scratch; /* one encoded command */
+	struct saver_redis_ops free_ops;
+	struct slot_use slots[HF_SLOTS];
 	struct hf_turn_hook hook;
-	struct hf_histogram *duration;
+	struct hf_task
+		kick; /* something is queued: the loop must not wait before the hook has run */
 	uint64_t *results[SAVER_OP_COUNT][2];
 	struct hf_log_throttle refused;
 };
@@ -81,214 +66,9 @@ static const char *const op_names[SAVER_OP_COUNT] = {
 	"spool", "registry_read", "registry_write", "report",
 };
 
-static void connect_node(struct node *node);
-
-static void retry_later(struct node *node)
+static struct saver_redis_op *op_alloc(struct saver_redis *redis)
 {
-	if (!node->redis->closed)
-		hf_loop_arm(node->redis->loop, &node->timer, hf_backoff_next_ms(&node->backoff));
-}
-
-/* The connection is gone or about to be: callbacks that still run must find the node down. Once
- * each. */
-static void node_lost(struct node *node, const char *reason)
-{
-	struct saver_redis *redis = node->redis;
-	bool was_connected = node->connected;
-
-	node->ac = NULL;
-	node->connected = node->dirty = false;
-	node->state = SAVER_NODE_DOWN;
-	node->connection++;
-	node->queued = node->answered = 0;
-	node->unmarked_since = 0;
-	node->mark_count = 0;
-	*node->up = 0;
-	if (!redis->closed && (was_connected || node->backoff.attempts == 0))
-		HF_WARN("redis_lost", "node=%u address=%s reason=%s", node->number, node->text,
-			hf_log_quote(reason, strlen(reason)));
-	retry_later(node);
-	if (was_connected)
-		redis->options.on_lost(node->number, redis->options.ctx);
-}
-
-static void node_cut(struct node *node, const char *reason)
-{
-	redisAsyncContext *ac = node->ac;
-
-	if (ac == NULL)
-		return;
-	ac->data = NULL;
-	node_lost(node, reason);
-	redisAsyncFree(ac); /* ends its commands; they belong to an older connection by now */
-}
-
-static void on_connect(const redisAsyncContext *ac, int status)
-{
-	struct node *node = ac->data;
-	struct saver_redis *redis;
-
-	if (node == NULL)
-		return;
-	redis = node->redis;
-	if (status != REDIS_OK) {
-		node_lost(node, ac->errstr != NULL ? ac->errstr : "connect"); /* hiredis frees it */
-		return;
-	}
-	node->connected = true;
-	node->state = SAVER_NODE_CHECKING;
-	*node->up = 1;
-	hf_wheel_disarm(&node->timer);
-	HF_INFO("redis_connected", "node=%u address=%s", node->number, node->text);
-	redis->options.on_connected(node->number, redis->options.ctx);
-}
-
-static void on_disconnect(const redisAsyncContext *ac, int status)
-{
-	struct node *node = ac->data;
-
-	if (node != NULL)
-		node_lost(node, status == REDIS_OK ? "closed" : ac->errstr);
-}
-
-static void on_auth(const redisReply *reply, enum saver_error error, void *ctx)
-{
-	struct node *node = ctx;
-
-	if (error != SAVER_OK && node->connected)
-		node_cut(node, "AUTH was refused");
-}
-
-static void connect_node(struct node *node)
-{
-	struct saver_redis *redis = node->redis;
-	redisAsyncContext *ac = node->path != NULL ? redisAsyncConnectUnix(node->path)
-						   : redisAsyncConnect(node->ip, node->port);
-	struct hf_bytes auth[2] = { HF_BYTES_LITERAL("AUTH"), hf_bytes_of_string(redis->password) };
-
-	if (ac == NULL || ac->err != 0) {
-		node_lost(node, ac == NULL ? "out of memory" : ac->errstr);
-		if (ac != NULL)
-			redisAsyncFree(ac);
-		return;
-	}
-	ac->data = node;
-	node->ac = ac;
-	if (redisLibeventAttach(ac, redis->loop->base) != REDIS_OK) {
-		node_cut(node, "event");
-		return;
-	}
-	redisAsyncSetConnectCallback(ac, on_connect);
-	redisAsyncSetDisconnectCallback(ac, on_disconnect);
-	hf_loop_arm(redis->loop, &node->timer, redis->options.timeout_ms);
-	if (redis->password[0] != '\0' &&
-	    saver_redis_send_early(redis, node->number, SAVER_OP_CHECK, auth, 2, on_auth, node) !=
-		    SAVER_OK)
-		node_cut(node, "out of memory");
-}
-
-/* Either the time for a new attempt, or the oldest command (or the connect itself) is late. */
-static void on_timer(struct hf_timer *timer, void *ctx)
-{
-	struct node *node = ctx;
-	struct saver_redis *redis = node->redis;
-	uint64_t timeout_ns = (uint64_t)redis->options.timeout_ms * 1000000, age;
-
-	if (node->ac == NULL) {
-		connect_node(node);
-		return;
-	}
-	if (!node->connected) {
-		node_cut(node, "connect timed out");
-		return;
-	}
-	if (node->mark_count == 0)
-		return;
-	age = hf_clock_monotonic_ns() - node->marks[node->mark_first].at_ns;
-	if (age >= timeout_ns)
-		node_cut(node, "timed out");
-	else
-		hf_loop_arm(redis->loop, timer, (timeout_ns - age) / 1000000 + 1);
-}
-
-/* End of a turn: what it produced leaves now, in one write, rather than in the next turn. */
-static void on_turn_end(void *ctx)
-{
-	struct saver_redis *redis = ctx;
-
-	for (unsigned i = 0; i < redis->count; i++) {
-		struct node *node = &redis->nodes[i];
-		unsigned last;
-
-		if (!node->dirty || !node->connected)
-			continue;
-		node->dirty = false;
-		if (node->mark_count == MARKS) { /* the last mark then speaks for later ones too */
-			last = (node->mark_first + MARKS - 1) % MARKS;
-		} else {
-			last = (node->mark_first + node->mark_count++) % MARKS;
-			node->marks[last].at_ns = node->unmarked_since;
-		}
-		node->marks[last].upto = node->queued;
-		node->unmarked_since = 0;
-		if (!hf_timer_armed(&node->timer))
-			hf_loop_arm(redis->loop, &node->timer, redis->options.timeout_ms);
-		redisAsyncHandleWrite(node->ac);
-	}
-}
-
-static enum saver_error classify(struct saver_redis *redis, const struct op *op,
-				 const redisReply *reply)
-{
-	const char *text = reply->str;
-	enum saver_error error = SAVER_STORE_UNAVAILABLE;
-
-	if (strncmp(text, "OOM ", 4) == 0 ||
-	    (strncmp(text, "MISCONF", 7) == 0 && strstr(text, "No space left") != NULL))
-		error = SAVER_STORE_FULL;
-	if (hf_log_throttle_pass(&redis->refused, 10000))
-		HF_WARN("redis_refused", "node=%u op=%s error=%s", op->node->number,
-			op_names[op->kind], hf_log_quote(text, reply->len));
-	return error;
-}
-
-static void account_reply(struct node *node)
-{
-	node->answered++;
-	while (node->mark_count > 0 && node->answered >= node->marks[node->mark_first].upto) {
-		uint64_t age_ns = hf_clock_monotonic_ns() - node->marks[node->mark_first].at_ns;
-
-		hf_histogram_record(node->redis->duration, age_ns / 1000);
-		node->mark_first = (node->mark_first + 1) % MARKS;
-		node->mark_count--;
-	}
-}
-
-static void on_reply(redisAsyncContext *ac, void *data, void *privdata)
-{
-	struct op *op = privdata;
-	struct node *node = op->node;
-	struct saver_redis *redis = node->redis;
-	redisReply *reply = data;
-	enum saver_error error = SAVER_OK;
-	saver_redis_cb cb = op->cb;
-	void *ctx = op->ctx;
-
-	if (op->connection == node->connection)
-		account_reply(node);
-	if (reply == NULL)
-		error = SAVER_STORE_UNAVAILABLE;
-	else if (reply->type == REDIS_REPLY_ERROR)
-		error = classify(redis, op, reply);
-	++*redis->results[op->kind][error != SAVER_OK];
-	op->next = redis->free_ops;
-	redis->free_ops = op;
-	cb(error == SAVER_OK ? reply : NULL, error, ctx);
-}
-
-static struct op *op_alloc(struct saver_redis *redis)
-{
-	struct op *op = redis->free_ops;
+	struct saver_redis_op *op = STAILQ_FIRST(&redis->free_ops);
 
 	if (op == NULL) {
 		struct op_block *block = malloc(sizeof(*block));
@@ -297,89 +77,253 @@ static struct op *op_alloc(struct saver_redis *redis)
 			return NULL;
 		block->next = redis->blocks;
 		redis->blocks = block;
-		for (unsigned i = 0; i < OPS_PER_BLOCK; i++) {
-			block->ops[i].next = redis->free_ops;
-			redis->free_ops = &block->ops[i];
-		}
-		op = redis->free_ops;
+		for (unsigned i = 0; i < OPS_PER_BLOCK; i++)
+			STAILQ_INSERT_HEAD(&redis->free_ops, &block->ops[i], next);
+		op = STAILQ_FIRST(&redis->free_ops);
 	}
-	redis->free_ops = op->next;
+	STAILQ_REMOVE_HEAD(&redis->free_ops, next);
 	return op;
 }
 
-static uint8_t *put_number(uint8_t *pos, char mark, size_t value)
+static enum saver_error classify(const struct node *node, const struct saver_redis_op *op,
+				 const redisReply *reply)
 {
-	char digits[20];
-	unsigned n = 0;
+	const char *text = reply->str;
+	enum saver_error error = SAVER_STORE_UNAVAILABLE;
 
-	*pos++ = (uint8_t)mark;
-	do
-		digits[n++] = (char)('0' + value % 10);
-	while ((value /= 10) > 0);
-	while (n > 0)
-		*pos++ = (uint8_t)digits[--n];
-	*pos++ = '\r';
-	*pos++ = '\n';
-	return pos;
+	if (strncmp(text, "OOM ", 4) == 0 ||
+	    (strncmp(text, "MISCONF", 7) == 0 && strstr(text, "No space left") != NULL))
+		error = SAVER_STORE_FULL;
+	if (hf_log_throttle_pass(&node->redis->refused, 10000))
+		HF_WARN("redis_refused", "node=%u op=%s error=%s", node->number, op_names[op->kind],
+			hf_log_quote(text, reply->len));
+	return error;
 }
 
-static int encode(struct hf_buffer *scratch, const struct hf_bytes *words, size_t count)
+/* The end of a command. `reply` NULL: its connection was lost. */
+static void op_done(struct node *node, struct saver_redis_op *op, const redisReply *reply)
 {
-	size_t size = 24;
-	uint8_t *start, *pos;
+	struct saver_redis *redis = node->redis;
+	enum saver_error error = SAVER_OK;
+	saver_redis_cb cb = op->cb;
+	void *ctx = op->ctx;
 
-	for (size_t i = 0; i < count; i++)
-		size += 26 + words[i].len;
-	hf_buffer_clear(scratch, SCRATCH_KEEP);
-	start = pos = hf_buffer_reserve(scratch, size);
-	if (start == NULL)
-		return -ENOMEM;
-	pos = put_number(pos, '*', count);
-	for (size_t i = 0; i < count; i++) {
-		pos = put_number(pos, '$', words[i].len);
-		if (words[i].len > 0)
-			memcpy(pos, words[i].data, words[i].len);
-		pos += words[i].len;
-		*pos++ = '\r';
-		*pos++ = '\n';
+	if (reply == NULL)
+		error = SAVER_STORE_UNAVAILABLE;
+	else if (reply->type == REDIS_REPLY_ERROR)
+		error = classify(node, op, reply);
+	++*redis->results[op->kind][error != SAVER_OK];
+	if (op->slot < HF_SLOTS)
+		redis->slots[op->slot].open--;
+	STAILQ_INSERT_HEAD(&redis->free_ops, op, next);
+	cb(error == SAVER_OK ? reply : NULL, error, ctx);
+}
+
+static void on_reply(struct saver_redis_link *link, struct saver_redis_op *op,
+		     const redisReply *reply)
+{
+	struct node *node = link->owner;
+
+	node->open--;
+	op_done(node, op, reply);
+}
+
+/* One connection is gone, or of no use. So are the others: behind them may be another Redis by now.
+ * Callbacks that still run find the node down. */
+static void node_lost(struct node *node, const char *reason)
+{
+	struct saver_redis *redis = node->redis;
+	bool was_connected = node->state != SAVER_NODE_DOWN;
+	struct saver_redis_ops ops = STAILQ_HEAD_INITIALIZER(ops);
+	struct saver_redis_op *op;
+
+	if (!redis->closed && (was_connected || node->backoff.attempts == 0))
+		HF_WARN("redis_lost", "node=%u address=%s reason=%s", node->number, node->text,
+			hf_log_quote(reason, strlen(reason)));
+	node->connecting = false;
+	node->state = SAVER_NODE_DOWN;
+	node->links_up = 0;
+	node->open = 0;
+	*node->up = 0;
+	for (unsigned i = 0; i < redis->options.links; i++)
+		saver_redis_link_close(&node->links[i], &ops);
+	hf_wheel_disarm(&node->keepalive);
+	if (redis->closed)
+		hf_wheel_disarm(&node->timer);
+	else
+		hf_loop_arm(redis->io.loop, &node->timer, hf_backoff_next_ms(&node->backoff));
+	if (was_connected)
+		redis->options.on_lost(node->number, redis->options.ctx);
+	while ((op = STAILQ_FIRST(&ops)) != NULL) {
+		STAILQ_REMOVE_HEAD(&ops, next);
+		op_done(node, op, NULL);
 	}
-	hf_buffer_commit(scratch, (size_t)(pos - start));
-	return 0;
 }
 
-enum saver_error saver_redis_send_early(struct saver_redis *redis, unsigned number,
-					enum saver_op kind, const struct hf_bytes *words,
-					size_t count, saver_redis_cb cb, void *ctx)
+static void node_cut(struct node *node, const char *reason)
 {
-	struct node *node = &redis->nodes[number];
-	struct op *op;
+	if (node->connecting || node->state != SAVER_NODE_DOWN)
+		node_lost(node, reason);
+}
 
-	if (node->ac == NULL)
-		return SAVER_STORE_UNAVAILABLE;
-	if (encode(&redis->scratch, words, count) < 0 || (op = op_alloc(redis)) == NULL)
+static void on_broken(struct saver_redis_link *link, const char *reason)
+{
+	node_lost(link->owner, reason);
+}
+
+static enum saver_error send_on(struct node *node, struct saver_redis_link *link, uint16_t slot,
+				enum saver_op kind, const struct hf_bytes *words, size_t count,
+				saver_redis_cb cb, void *ctx)
+{
+	struct saver_redis *redis = node->redis;
+	struct saver_redis_op *op = op_alloc(redis);
+
+	if (op == NULL)
 		return SAVER_INTERNAL;
-	*op = (struct op){
-		.node = node, .cb = cb, .ctx = ctx, .connection = node->connection, .kind = kind
-	};
-	if (redisAsyncFormattedCommand(node->ac, on_reply, op,
-				       (const char *)hf_buffer_data(&redis->scratch),
-				       hf_buffer_len(&redis->scratch)) != REDIS_OK) {
-		op->next = redis->free_ops;
-		redis->free_ops = op;
-		return SAVER_STORE_UNAVAILABLE;
+	op->cb = cb;
+	op->ctx = ctx;
+	op->slot = slot;
+	op->kind = (uint8_t)kind;
+	if (saver_redis_link_send(link, op, words, count) < 0) {
+		STAILQ_INSERT_HEAD(&redis->free_ops, op, next);
+		return SAVER_INTERNAL;
 	}
-	if (node->unmarked_since == 0)
-		node->unmarked_since = hf_clock_monotonic_ns();
-	node->queued++;
-	node->dirty = true;
+	node->open++;
+	if (slot < HF_SLOTS)
+		redis->slots[slot].open++;
+	hf_task_schedule(redis->io.loop, &redis->kick);
 	return SAVER_OK;
 }
 
-enum saver_error saver_redis_send(struct saver_redis *redis, unsigned number, enum saver_op kind,
-				  const struct hf_bytes *words, size_t count, saver_redis_cb cb,
-				  void *ctx)
+static void on_auth(const redisReply *reply, enum saver_error error, void *ctx)
 {
-	switch (redis->nodes[number].state) {
+	if (error != SAVER_OK)
+		node_cut(ctx, "AUTH was refused");
+}
+
+static void on_up(struct saver_redis_link *link)
+{
+	struct node *node = link->owner;
+	struct saver_redis *redis = node->redis;
+	struct hf_bytes auth[2] = { HF_BYTES_LITERAL("AUTH"), hf_bytes_of_string(redis->password) };
+
+	if (redis->password[0] != '\0' &&
+	    send_on(node, link, HF_SLOTS, SAVER_OP_CHECK, auth, 2, on_auth, node) != SAVER_OK) {
+		node_cut(node, "out of memory");
+		return;
+	}
+	if (++node->links_up < redis->options.links)
+		return;
+	node->connecting = false;
+	node->state = SAVER_NODE_CHECKING;
+	*node->up = 1;
+	hf_wheel_disarm(&node->timer);
+	hf_loop_arm(redis->io.loop, &node->keepalive, KEEPALIVE_MS);
+	HF_INFO("redis_connected", "node=%u address=%s", node->number, node->text);
+	redis->options.on_connected(node->number, redis->options.ctx);
+}
+
+static void connect_node(struct node *node)
+{
+	struct saver_redis *redis = node->redis;
+	int err = 0;
+
+	node->connecting = true;
+	hf_loop_arm(redis->io.loop, &node->timer, redis->options.timeout_ms);
+	for (unsigned i = 0; i < redis->options.links && err == 0; i++)
+		err = saver_redis_link_open(&node->links[i],
+					    (const struct sockaddr *)&node->address,
+					    node->address_len);
+	if (err < 0)
+		node_lost(node, strerror(-err));
+}
+
+/* Either the time for a new attempt, or the oldest command (or the connect itself) is late. */
+static void on_timer(struct hf_timer *timer, void *ctx)
+{
+	struct node *node = ctx;
+	struct saver_redis *redis = node->redis;
+	uint64_t timeout_ns = (uint64_t)redis->options.timeout_ms * 1000000, oldest = UINT64_MAX;
+	uint64_t age;
+
+	if (node->connecting) {
+		node_lost(node, "connect timed out");
+		return;
+	}
+	if (node->state == SAVER_NODE_DOWN) {
+		connect_node(node);
+		return;
+	}
+	for (unsigned i = 0; i < redis->options.links; i++) {
+		uint64_t at_ns = saver_redis_link_oldest_ns(&node->links[i]);
+
+		if (at_ns != 0)
+			oldest = HF_MIN(oldest, at_ns);
+	}
+	if (oldest == UINT64_MAX)
+		return;
+	age = hf_clock_monotonic_ns() - oldest;
+	if (age >= timeout_ns)
+		node_lost(node, "timed out");
+	else
+		hf_loop_arm(redis->io.loop, timer, (timeout_ns - age) / 1000000 + 1);
+}
+
+/* A link that is used only under load must neither be ended as idle nor break unseen. */
+static void on_keepalive(struct hf_timer *timer, void *ctx)
+{
+	struct node *node = ctx;
+	struct saver_redis *redis = node->redis;
+	struct hf_bytes ping = HF_BYTES_LITERAL("PING");
+
+	for (unsigned i = 1; i < redis->options.links; i++) {
+		if (STAILQ_EMPTY(&node->links[i].ops) &&
+		    send_on(node, &node->links[i], HF_SLOTS, SAVER_OP_CHECK, &ping, 1,
+			    saver_redis_ignore, NULL) != SAVER_OK)
+			break; /* no memory: the next time */
+	}
+	hf_loop_arm(redis->io.loop, timer, KEEPALIVE_MS);
+}
+
+/* End of a turn: what it produced leaves now, in one write for each link. */
+static void on_turn_end(void *ctx)
+{
+	struct saver_redis *redis = ctx;
+
+	for (unsigned i = 0; i < redis->count; i++) {
+		struct node *node = &redis->nodes[i];
+
+		for (unsigned j = 0; j < redis->options.links && node->open > 0; j++)
+			saver_redis_link_flush(&node->links[j]);
+		if (node->open > 0 && node->state != SAVER_NODE_DOWN &&
+		    !hf_timer_armed(&node->timer))
+			hf_loop_arm(redis->io.loop, &node->timer, redis->options.timeout_ms);
+	}
+}
+
+/* Its only work is to make the turn that runs the hook. */
+static void on_kick(void *ctx)
+{
+}
+
+/* The first link that has less to do than Redis reads of it at once; else the least busy one. So a
+ * quiet node has all in one place, and a busy one gets as much at a time as it takes. */
+static unsigned choose_link(const struct node *node)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 0; i < node->redis->options.links; i++) {
+		if (node->links[i].bytes < READ_SIZE)
+			return i;
+		if (node->links[i].bytes < node->links[best].bytes)
+			best = i;
+	}
+	return best;
+}
+
+static enum saver_error may_send(const struct node *node)
+{
+	switch (node->state) {
 	case SAVER_NODE_DOWN:
 		return SAVER_STORE_UNAVAILABLE;
 	case SAVER_NODE_CHECKING:
@@ -387,38 +331,81 @@ enum saver_error saver_redis_send(struct saver_redis *redis, unsigned number, en
 	case SAVER_NODE_SERVING:
 		break;
 	}
-	return saver_redis_send_early(redis, number, kind, words, count, cb, ctx);
+	return SAVER_OK;
+}
+
+enum saver_error saver_redis_send_early(struct saver_redis *redis, unsigned number,
+					enum saver_op kind, const struct hf_bytes *words,
+					size_t count, saver_redis_cb cb, void *ctx)
+{
+	struct node *node = &redis->nodes[number];
+
+	if (node->state == SAVER_NODE_DOWN)
+		return SAVER_STORE_UNAVAILABLE;
+	return send_on(node, &node->links[0], HF_SLOTS, kind, words, count, cb, ctx);
+}
+
+enum saver_error saver_redis_send(struct saver_redis *redis, unsigned number, enum saver_op kind,
+				  const struct hf_bytes *words, size_t count, saver_redis_cb cb,
+				  void *ctx)
+{
+	enum saver_error error = may_send(&redis->nodes[number]);
+
+	return error != SAVER_OK
+		       ? error
+		       : saver_redis_send_early(redis, number, kind, words, count, cb, ctx);
+}
+
+enum saver_error saver_redis_send_slot(struct saver_redis *redis, uint16_t slot, enum saver_op kind,
+				       const struct hf_bytes *words, size_t count,
+				       saver_redis_cb cb, void *ctx)
+{
+	struct node *node = &redis->nodes[saver_redis_node_of(redis, slot)];
+	struct slot_use *use = &redis->slots[slot];
+	enum saver_error error = may_send(node);
+
+	if (error != SAVER_OK)
+		return error;
+	if (use->open == 0)
+		use->link = choose_link(node);
+	return send_on(node, &node->links[use->link], slot, kind, words, count, cb, ctx);
 }
 
 enum saver_error saver_redis_admit(const struct saver_redis *redis, unsigned number)
 {
 	const struct node *node = &redis->nodes[number];
+	enum saver_error error = may_send(node);
+	size_t unsent = 0;
 
-	if (node->state == SAVER_NODE_DOWN)
-		return SAVER_STORE_UNAVAILABLE;
-	if (node->state == SAVER_NODE_CHECKING)
-		return SAVER_REFILLING;
-	if (node->queued - node->answered >= redis->options.commands_max ||
-	    sdslen(node->ac->c.obuf) >= redis->options.bytes_max)
-		return SAVER_OVERLOADED;
-	return SAVER_OK;
+	if (error != SAVER_OK)
+		return error;
+	for (unsigned i = 0; i < redis->options.links; i++)
+		unsent += hf_buffer_len(&node->links[i].out);
+	return node->open >= redis->options.commands_max || unsent >= redis->options.bytes_max
+		       ? SAVER_OVERLOADED
+		       : SAVER_OK;
 }
 
 /* "host:port" or "unix:/path" into the node. */
 static int parse_address(struct node *node, const char *text)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
+	struct sockaddr_un *path = (struct sockaddr_un *)&node->address;
 	const char *colon = strrchr(text, ':');
 	char host[256];
 	size_t len;
-	int err = -EINVAL;
 
 	node->text = strdup(text);
 	if (node->text == NULL)
 		return -ENOMEM;
 	if (strncmp(text, "unix:", 5) == 0) {
-		node->path = node->text + 5;
-		return node->path[0] == '/' ? 0 : -EINVAL;
+		len = strlen(text + 5);
+		if (text[5] != '/' || len >= sizeof(path->sun_path))
+			return -EINVAL;
+		path->sun_family = AF_UNIX;
+		memcpy(path->sun_path, text + 5, len + 1);
+		node->address_len = sizeof(*path);
+		return 0;
 	}
 	if (colon == NULL || colon == text || (size_t)(colon - text) >= sizeof(host))
 		return -EINVAL;
@@ -429,14 +416,13 @@ static int parse_address(struct node *node, const char *text)
 		memmove(host, host + 1, len);
 		host[len - 2] = '\0';
 	}
-	node->port = atoi(colon + 1);
-	if (node->port <= 0 || node->port > 65535 || getaddrinfo(host, NULL, &hints, &found) != 0)
+	if (atoi(colon + 1) <= 0 || atoi(colon + 1) > 65535 ||
+	    getaddrinfo(host, colon + 1, &hints, &found) != 0)
 		return -EINVAL;
-	if (getnameinfo(found->ai_addr, found->ai_addrlen, node->ip, sizeof(node->ip), NULL, 0,
-			NI_NUMERICHOST) == 0)
-		err = 0;
+	memcpy(&node->address, found->ai_addr, found->ai_addrlen);
+	node->address_len = found->ai_addrlen;
 	freeaddrinfo(found);
-	return err;
+	return 0;
 }
 
 static void make_metrics(struct saver_redis *redis, struct hf_metrics *metrics)
@@ -452,7 +438,7 @@ static void make_metrics(struct saver_redis *redis, struct hf_metrics *metrics)
 				"Commands and statements by what they were for.");
 		}
 	}
-	redis->duration =
+	redis->io.duration =
 		hf_metrics_histogram(metrics, "holdfast_saver_operation_duration_seconds",
 				     "store=\"redis\"",
 				     "From the first command of a turn to the answer of its last.",
@@ -464,6 +450,26 @@ static void make_metrics(struct saver_redis *redis, struct hf_metrics *metrics)
 	}
 }
 
+static int node_init(struct saver_redis *redis, unsigned number)
+{
+	struct node *node = &redis->nodes[number];
+	const char *text = redis->options.nodes->values[number];
+	int err;
+
+	node->redis = redis;
+	node->number = number;
+	node->backoff = (struct hf_backoff){ .base_ms = 50, .cap_ms = 2000 };
+	for (unsigned i = 0; i < SAVER_REDIS_LINKS_MAX; i++)
+		saver_redis_link_init(&node->links[i], &redis->io, node);
+	hf_timer_init(&node->timer, on_timer, node);
+	hf_timer_init(&node->keepalive, on_keepalive, node);
+	err = parse_address(node, text);
+	if (err < 0)
+		HF_ERROR("redis_address", "node=%u address=%s err=%s", number, text,
+			 strerror(-err));
+	return err;
+}
+
 int saver_redis_new(struct hf_loop *loop, struct hf_metrics *metrics,
 		    const struct saver_redis_options *options, struct saver_redis **ret_redis)
 {
@@ -472,26 +478,22 @@ int saver_redis_new(struct hf_loop *loop, struct hf_metrics *metrics,
 
 	if (redis == NULL)
 		return err;
-	redis->loop = loop;
 	redis->options = *options;
-	redis->count = (unsigned)options->nodes->count;
-	redis->nodes = calloc(redis->count, sizeof(*redis->nodes));
+	redis->options.links = HF_MAX(HF_MIN(options->links, SAVER_REDIS_LINKS_MAX), 1u);
+	redis->io = (struct saver_redis_io){
+		.loop = loop, .on_up = on_up, .on_reply = on_reply, .on_broken = on_broken
+	};
+	STAILQ_INIT(&redis->free_ops);
+	hf_task_init(&redis->kick, on_kick, redis);
+	redis->nodes = calloc(options->nodes->count, sizeof(*redis->nodes));
 	redis->password = strdup(options->password);
-	if (redis->nodes == NULL || redis->password == NULL)
+	if (redis->nodes == NULL || redis->password == NULL || saver_redis_io_init(&redis->io) < 0)
 		goto fail;
+	redis->count = (unsigned)options->nodes->count;
 	for (unsigned i = 0; i < redis->count; i++) {
-		struct node *node = &redis->nodes[i];
-
-		node->redis = redis;
-		node->number = i;
-		node->backoff = (struct hf_backoff){ .base_ms = 50, .cap_ms = 2000 };
-		hf_timer_init(&node->timer, on_timer, node);
-		err = parse_address(node, options->nodes->values[i]);
-		if (err < 0) {
-			HF_ERROR("redis_address", "node=%u address=%s err=%s", i,
-				 options->nodes->values[i], strerror(-err));
+		err = node_init(redis, i);
+		if (err < 0)
 			goto fail;
-		}
 	}
 	make_metrics(redis, metrics);
 	redis->hook = (struct hf_turn_hook){ .fn = on_turn_end, .ctx = redis };
@@ -526,14 +528,15 @@ void saver_redis_free(struct saver_redis *redis)
 	if (redis == NULL)
 		return;
 	if (redis->hook.fn != NULL)
-		hf_loop_remove_hook(redis->loop, &redis->hook);
+		hf_loop_remove_hook(redis->io.loop, &redis->hook);
+	hf_task_cancel(redis->io.loop, &redis->kick);
 	while ((block = redis->blocks) != NULL) {
 		redis->blocks = block->next;
 		free(block);
 	}
-	for (unsigned i = 0; redis->nodes != NULL && i < redis->count; i++)
+	for (unsigned i = 0; i < redis->count; i++)
 		free(redis->nodes[i].text);
-	hf_buffer_deinit(&redis->scratch);
+	saver_redis_io_deinit(&redis->io);
 	free(redis->password);
 	free(redis->nodes);
 	free(redis);

@@ -1,10 +1,15 @@
-/* services/saver/redis.h - the Redis nodes: one connection each, every command with a deadline.
+/* services/saver/redis.h - the Redis nodes: some connections each, every command with a deadline.
  *
- * Commands of one turn of the loop leave in one write per node. Replies come in order, so that the
- * oldest unanswered command stands for all: when it is older than the timeout, the connection is
- * cut and every command on it ends SAVER_STORE_UNAVAILABLE; it may have been carried out or not. A
- * lost connection is tried again with back-off. A node that is connected serves nobody until
- * refill.c has looked at what is in it and calls saver_redis_serve(). */
+ * A Redis reads some 16 KiB of a connection, carries them out, flushes its log, answers, and reads
+ * on: over one connection 40 messages share a flush, however many wait. So what goes to a node has
+ * several, and the next is used only when those before have that much to do.
+ *
+ * Commands of one turn of the loop leave in one write per connection. Replies of one come in order,
+ * so that the oldest unanswered command stands for all: when it is older than the timeout, all
+ * connections of the node are cut and every command ends SAVER_STORE_UNAVAILABLE; it may have been
+ * carried out or not. The same when one of them breaks. They are tried again with back-off. A node
+ * that is connected serves nobody until refill.c has looked at what is in it and calls
+ * saver_redis_serve(). */
 #ifndef SAVER_REDIS_H
 #define SAVER_REDIS_H
 
@@ -65,6 +70,7 @@ struct saver_redis_options {
 	uint32_t timeout_ms;
 	uint32_t commands_max; /* unanswered ones a node before saver_redis_admit() says no */
 	size_t bytes_max;      /* unsent ones, likewise */
+	unsigned links;        /* connections to each node, 1 to SAVER_REDIS_LINKS_MAX */
 	/* `on_connected` when commands may be sent early, `on_lost` when a connection ended. */
 	void (*on_connected)(unsigned node, void *ctx);
 	void (*on_lost)(unsigned node, void *ctx);
@@ -72,6 +78,7 @@ struct saver_redis_options {
 };
 
 #define SAVER_REDIS_NODES_MAX 64
+#define SAVER_REDIS_LINKS_MAX 16u
 
 /* 0, -EINVAL (an address), or -ENOMEM. Names are resolved here, once: a loop must not wait for DNS.
  */
@@ -99,7 +106,8 @@ enum saver_error saver_redis_admit(const struct saver_redis *redis, unsigned nod
 typedef void (*saver_redis_cb)(const redisReply *reply, enum saver_error error, void *ctx);
 
 /* Queue one command of `count` words, copied. `cb` runs exactly once, later. Not SAVER_OK: nothing
- * was queued and `cb` will not run. Callbacks of one node run in the order of their commands. */
+ * was queued and `cb` will not run. Commands of one node are carried out, and their callbacks run,
+ * in their order. */
 HF_MUST_CHECK enum saver_error saver_redis_send(struct saver_redis *redis, unsigned node,
 						enum saver_op op, const struct hf_bytes *words,
 						size_t count, saver_redis_cb cb, void *ctx);
@@ -107,6 +115,11 @@ HF_MUST_CHECK enum saver_error saver_redis_send_early(struct saver_redis *redis,
 						      enum saver_op op,
 						      const struct hf_bytes *words, size_t count,
 						      saver_redis_cb cb, void *ctx);
+/* The same for the node of a slot, on any of its connections: in order among the commands of this
+ * slot that are sent by this call, and in none with others. For whatever each message costs. */
+HF_MUST_CHECK enum saver_error saver_redis_send_slot(struct saver_redis *redis, uint16_t slot,
+						     enum saver_op op, const struct hf_bytes *words,
+						     size_t count, saver_redis_cb cb, void *ctx);
 
 /* A callback for answers that do not matter. */
 void saver_redis_ignore(const redisReply *reply, enum saver_error error, void *ctx);

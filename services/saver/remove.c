@@ -115,8 +115,8 @@ static enum saver_error remove_now(struct removal *removal)
 
 	for (size_t i = 0; i < removal->count - removal->broadcasts && error == SAVER_OK; i++) {
 		saver_field_encode(removal->ids[i], field);
-		error = saver_redis_send(saver->redis, saver_node_of(saver, &removal->name),
-					 SAVER_OP_REMOVE, words, 3, on_removed, removal);
+		error = saver_redis_send_slot(saver->redis, removal->name.slot, SAVER_OP_REMOVE,
+					      words, 3, on_removed, removal);
 		removal->pending += error == SAVER_OK;
 	}
 	if (removal->pending > 0) { /* those that were sent are waited for */

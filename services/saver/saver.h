@@ -33,7 +33,7 @@ struct saver_config {
 	struct hf_service_config service;
 	struct hf_strings redis_nodes;
 	char *redis_password;
-	uint64_t redis_timeout_ms, redis_commands, redis_bytes;
+	uint64_t redis_timeout_ms, redis_connections, redis_commands, redis_bytes;
 	int redis_require;
 	char *database_socket, *database_host, *database_user, *database_password, *database_name;
 	uint64_t database_port, database_timeout_ms, database_delay_ms, database_batch;

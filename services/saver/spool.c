@@ -30,6 +30,7 @@ struct batch {
 	struct append *append; /* NULL: nobody waits */
 	uint32_t app;
 	uint8_t lane, queue_count;
+	uint16_t slot; /* of what is told of, when it is one registration: no `append` */
 	unsigned node;
 	struct saver_spool_queue queues[HF_WEBHOOKS_MAX];
 	size_t count;
@@ -285,7 +286,11 @@ static enum saver_error send_batch(struct batch *batch, const struct entry *entr
 		pos += len;
 	}
 	error = saver_redis_admit(saver->redis, batch->node);
-	if (error == SAVER_OK)
+	if (error == SAVER_OK &&
+	    batch->append == NULL) /* before what follows of the registration */
+		error = saver_redis_send_slot(saver->redis, batch->slot, SAVER_OP_SPOOL, words,
+					      count, on_appended, batch);
+	else if (error == SAVER_OK)
 		error = saver_redis_send(saver->redis, batch->node, SAVER_OP_SPOOL, words, count,
 					 on_appended, batch);
 	free(words);
@@ -303,6 +308,7 @@ static struct batch *batch_new(struct saver_spool *spool, const struct hf_app *a
 	batch->append = append;
 	batch->app = app->id;
 	batch->lane = slot % HF_EVENT_LANES;
+	batch->slot = (uint16_t)slot;
 	batch->node = saver_redis_node_of(spool->saver->redis, (uint16_t)slot);
 	batch->count = count;
 	/* All of the app's, so that bits are indexes; those without an event cost a few bytes. */

@@ -254,8 +254,8 @@ static enum saver_error put(struct item *item)
 					   false, on_collapse, item);
 	saver_field_encode(item->message_id, field);
 	words[3].len = saver_value_encode(&value, bytes);
-	return saver_redis_send(redis, saver_redis_node_of(redis, item->name.slot), SAVER_OP_STORE,
-				words, 4, on_hset, item);
+	return saver_redis_send_slot(redis, item->name.slot, SAVER_OP_STORE, words, 4, on_hset,
+				     item);
 }
 
 static void send_item(struct item *item)
@@ -268,9 +268,8 @@ static void send_item(struct item *item)
 
 	if (error == SAVER_OK) {
 		store->pending++;
-		error = saver_redis_send(store->saver->redis,
-					 saver_node_of(store->saver, &item->name), SAVER_OP_STORE,
-					 hlen, 2, on_hlen, item);
+		error = saver_redis_send_slot(store->saver->redis, item->name.slot, SAVER_OP_STORE,
+					      hlen, 2, on_hlen, item);
 		store->pending += error == SAVER_OK;
 	}
 	if (error != SAVER_OK)
@@ -312,8 +311,8 @@ static void begin_item(struct item *item)
 		return;
 	}
 	++*saver->registry.known_misses;
-	error = saver_redis_send(saver->redis, saver_node_of(saver, &item->name),
-				 SAVER_OP_REGISTRY_READ, words, 2, on_exists, item);
+	error = saver_redis_send_slot(saver->redis, item->name.slot, SAVER_OP_REGISTRY_READ, words,
+				      2, on_exists, item);
 	if (error == SAVER_OK)
 		store->pending++;
 	else

@@ -139,8 +139,8 @@ static void remove_lost_field(struct saver *saver, const struct saver_name *name
 				     { key, saver_queue_key_encode(name, key) },
 				     HF_BYTES_LITERAL(SAVER_LOST_FIELD) };
 
-	(void)!saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_SWEEP, words, 3,
-				saver_redis_ignore, NULL);
+	(void)!saver_redis_send_slot(saver->redis, name->slot, SAVER_OP_SWEEP, words, 3,
+				     saver_redis_ignore, NULL);
 }
 
 static void next_walk(struct walker *walker);

@@ -158,9 +158,8 @@ static enum saver_error ask(struct saver_look *look)
 	}
 	return look->page_count == 0
 		       ? SAVER_OK
-		       : saver_redis_send(saver->redis, saver_node_of(saver, &look->name),
-					  SAVER_OP_REMOVE, words, 2 + look->page_count, on_values,
-					  look);
+		       : saver_redis_send_slot(saver->redis, look->name.slot, SAVER_OP_REMOVE,
+					       words, 2 + look->page_count, on_values, look);
 }
 
 enum saver_error saver_look_start(struct saver_look *look)

@@ -44,8 +44,8 @@ static void on_dropped(uint32_t removed, enum saver_error error, void *ctx)
 				     HF_BYTES_LITERAL(SAVER_LOST_FIELD),
 				     { (uint8_t *)digits, (size_t)len } };
 
-	if (removed == 0 || saver_redis_send(saver->redis, saver_node_of(saver, &trim->name),
-					     SAVER_OP_REMOVE, words, 4, on_noted, trim) != SAVER_OK)
+	if (removed == 0 || saver_redis_send_slot(saver->redis, trim->name.slot, SAVER_OP_REMOVE,
+						  words, 4, on_noted, trim) != SAVER_OK)
 		finish(trim);
 }
 
@@ -78,8 +78,8 @@ static void start(struct trim *trim)
 	struct hf_bytes words[2] = { HF_BYTES_LITERAL("HKEYS"),
 				     { key, saver_queue_key_encode(&trim->name, key) } };
 
-	if (saver_redis_send(trim->saver->redis, saver_node_of(trim->saver, &trim->name),
-			     SAVER_OP_REMOVE, words, 2, on_keys, trim) != SAVER_OK) {
+	if (saver_redis_send_slot(trim->saver->redis, trim->name.slot, SAVER_OP_REMOVE, words, 2,
+				  on_keys, trim) != SAVER_OK) {
 		trim->again = false; /* the next store over the cap begins anew */
 		finish(trim);
 	}

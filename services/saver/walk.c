@@ -56,8 +56,8 @@ static enum saver_error ask(struct saver_walk *walk, const char *cursor)
 				     HF_BYTES_LITERAL("COUNT"),
 				     HF_BYTES_LITERAL(PAGE) };
 
-	return saver_redis_send(walk->redis, saver_redis_node_of(walk->redis, walk->name.slot),
-				walk->op, words, 5, on_page, walk);
+	return saver_redis_send_slot(walk->redis, walk->name.slot, walk->op, words, 5, on_page,
+				     walk);
 }
 
 enum saver_error saver_walk_start(struct saver_walk *walk)
