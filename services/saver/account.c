@@ -20,8 +20,10 @@ void saver_account(struct saver *saver, const struct saver_name *name, uint64_t 
 	}
 	if (fate == SAVER_STORED)
 		return;
-	if (was_there)
+	if (was_there) {
 		saver_history_left(&saver->history, name->app, message_id, fate);
+		saver_known_left(&saver->registry.known, name);
+	}
 	if (fate == SAVER_ACKED)
 		saver_quarantine_on_ack(&saver->quarantine, name, message_id);
 	else

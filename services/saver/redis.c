@@ -586,6 +586,11 @@ bool saver_redis_all_serving(const struct saver_redis *redis)
 	return true;
 }
 
+bool saver_redis_slot_busy(const struct saver_redis *redis, uint16_t slot)
+{
+	return redis->slots[slot].open > 0;
+}
+
 void saver_redis_ignore(const redisReply *reply, enum saver_error error, void *ctx)
 {
 }

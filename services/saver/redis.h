@@ -121,6 +121,9 @@ HF_MUST_CHECK enum saver_error saver_redis_send_slot(struct saver_redis *redis, 
 						     enum saver_op op, const struct hf_bytes *words,
 						     size_t count, saver_redis_cb cb, void *ctx);
 
+/* Is a command of this slot on its way, of those sent by _send_slot()? A callback's own is not. */
+bool saver_redis_slot_busy(const struct saver_redis *redis, uint16_t slot);
+
 /* A callback for answers that do not matter. */
 void saver_redis_ignore(const redisReply *reply, enum saver_error error, void *ctx);
 

@@ -228,10 +228,16 @@ static void on_hlen(const redisReply *reply, enum saver_error error, void *ctx)
 {
 	struct item *item = ctx;
 	struct store *store = item->store;
+	struct saver *saver = store->saver;
 
-	if (error == SAVER_OK && reply->type == REDIS_REPLY_INTEGER &&
-	    reply->integer > (long long)item->cap)
-		saver_trim(store->saver, &item->name, item->cap);
+	if (error == SAVER_OK && reply->type == REDIS_REPLY_INTEGER && reply->integer >= 0) {
+		/* It is true for as long as nothing else is on its way. */
+		if (!saver_redis_slot_busy(saver->redis, item->name.slot))
+			saver_known_set_length(&saver->registry.known, &item->name,
+					       (uint64_t)reply->integer);
+		if (reply->integer > (long long)item->cap)
+			saver_trim(saver, &item->name, item->cap);
+	}
 	release(store);
 }
 
@@ -258,16 +264,22 @@ static enum saver_error put(struct item *item)
 				     item);
 }
 
+/* Into Redis. Its queue is asked for its length only if it may be longer than the cap. */
 static void send_item(struct item *item)
 {
 	struct store *store = item->store;
+	struct saver_known *known = &store->saver->registry.known;
 	uint8_t key[SAVER_KEY_MAX];
-	struct hf_bytes hlen[2] = { HF_BYTES_LITERAL("HLEN"),
-				    { key, saver_queue_key_encode(&item->name, key) } };
+	struct hf_bytes hlen[2] = { HF_BYTES_LITERAL("HLEN"), { key, 0 } };
 	enum saver_error error = put(item);
 
 	if (error == SAVER_OK) {
 		store->pending++;
+		saver_known_sent(known, &item->name);
+	}
+	if (error == SAVER_OK &&
+	    saver_known_length(known, &item->name) >= HF_MIN(item->cap + 1, SAVER_KNOWN_MANY)) {
+		hlen[1].len = saver_queue_key_encode(&item->name, key);
 		error = saver_redis_send_slot(store->saver->redis, item->name.slot, SAVER_OP_STORE,
 					      hlen, 2, on_hlen, item);
 		store->pending += error == SAVER_OK;

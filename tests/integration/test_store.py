@@ -217,6 +217,37 @@ def test_conservation_accepted_is_acked_stored_expired_or_dropped(cluster, app):
     wait_until(holds, what="stored = acked + owed + expired + dropped")
 
 
+def connections_of_saver(cluster):
+    """Redis' side of the saver's connections: {id: last command}."""
+    found = [dict(word.split("=", 1) for word in line.split(" ") if "=" in word)
+             for line in cluster.redis.call("CLIENT", "LIST") if line.startswith("id=")]
+    return {link["id"]: link["cmd"] for link in found if not link["cmd"].startswith("client")}
+
+
+def test_what_redis_does_not_read_at_once_goes_over_more_connections(cluster, app):
+    names = [f"reg-{n}" for n in range(40)]
+    app.register(*names)
+    assert len(connections_of_saver(cluster)) == 8
+
+    def are_used():  # until one that is quiet for seconds is asked whether it is there
+        assert app.send("x" * 3000, names).status == 202
+        return list(connections_of_saver(cluster).values()).count("hset") >= 2
+    wait_until(are_used)
+    phone = cluster.phone()
+    phone.login((app, "reg-7"))
+    assert phone.next_push().payload == b'"' + b"x" * 3000 + b'"'
+
+
+def test_one_connection_that_breaks_takes_the_others_with_it(cluster, app):
+    app.register("reg-1")
+    before = connections_of_saver(cluster)
+    cluster.redis.call("CLIENT", "KILL", "ID", max(before, key=int))
+    wait_until(lambda: len(connections_of_saver(cluster)) == 8 and
+               not set(connections_of_saver(cluster)) & set(before), what="all are made anew")
+    wait_until(lambda: app.send("after", "reg-1").status == 202)
+    assert cluster.saver.log_has("redis_lost")
+
+
 def test_one_redis_of_two_away_refuses_only_what_is_its_own(new_cluster, tmp_path):
     cluster = new_cluster
     app = cluster.add_app(7)

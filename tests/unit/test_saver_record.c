@@ -251,11 +251,47 @@ static void test_a_place_that_was_taken_over_is_not_freed_for_the_old_one(void *
 	struct saver_known known;
 
 	assert_int_equal(saver_known_init(&known, 1), 0);
+	b.hash = a.hash ^ 1ull << 63; /* the same place */
 	saver_known_add(&known, &a);
+	saver_known_set_length(&known, &a, 5);
 	saver_known_add(&known, &b);
 	assert_false(saver_known_has(&known, &a));
+	assert_int_equal(saver_known_length(&known, &b), SAVER_KNOWN_MANY);
 	saver_known_forget(&known, &a);
+	saver_known_set_length(&known, &a, 7);
 	assert_true(saver_known_has(&known, &b));
+	assert_int_equal(saver_known_length(&known, &b), SAVER_KNOWN_MANY);
+	saver_known_deinit(&known);
+}
+
+static void test_a_queue_is_never_known_to_be_shorter_than_it_may_be(void **state)
+{
+	struct saver_name a = named(1, "a");
+	struct saver_known known;
+
+	assert_int_equal(saver_known_init(&known, 1000), 0);
+	saver_known_sent(&known, &a);
+	saver_known_set_length(&known, &a, 1);
+	assert_int_equal(saver_known_length(&known, &a), SAVER_KNOWN_MANY); /* not known at all */
+	saver_known_add(&known, &a);
+	saver_known_sent(&known, &a);
+	saver_known_left(&known, &a);
+	assert_int_equal(saver_known_length(&known, &a), SAVER_KNOWN_MANY); /* nobody said */
+	saver_known_set_length(&known, &a, 2);
+	saver_known_sent(&known, &a);
+	assert_int_equal(saver_known_length(&known, &a), 3);
+	saver_known_add(&known, &a); /* known already */
+	for (unsigned i = 0; i < 4; i++)
+		saver_known_left(&known, &a);
+	assert_int_equal(saver_known_length(&known, &a), 0);
+	saver_known_set_length(&known, &a, SAVER_KNOWN_MANY - 1);
+	saver_known_sent(&known, &a);
+	saver_known_sent(&known, &a);
+	saver_known_left(&known, &a);
+	assert_int_equal(saver_known_length(&known, &a), SAVER_KNOWN_MANY);
+	saver_known_set_length(&known, &a, UINT64_MAX);
+	assert_int_equal(saver_known_length(&known, &a), SAVER_KNOWN_MANY);
+	assert_true(saver_known_has(&known, &a));
 	saver_known_deinit(&known);
 }
 
@@ -270,6 +306,7 @@ int main(void)
 		cmocka_unit_test(test_a_change_that_changes_nothing_is_none),
 		cmocka_unit_test(test_keys_say_whose_they_are),
 		cmocka_unit_test(test_who_is_known_is_known_until_forgotten),
+		cmocka_unit_test(test_a_queue_is_never_known_to_be_shorter_than_it_may_be),
 		cmocka_unit_test(test_a_place_that_was_taken_over_is_not_freed_for_the_old_one),
 	};
 
