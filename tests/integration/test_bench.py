@@ -85,7 +85,7 @@ def test_conn_opens_holds_and_reports(cluster, app, tmp_path):
     assert run["connections"]["opened"] == 50
     assert run["latency_us"]["login"]["corrected"]["count"] == 50
     page = (tmp_path / "conn" / "report.html").read_text()
-    assert "<svg" in page and "http" not in page.split("<code>")[0]
+    assert "<svg" in page and "<script" not in page and "http" not in page.split("<code>")[0]
     assert (tmp_path / "conn" / "hist" / "login.hgrm").exists()
     assert (tmp_path / "conn" / "timeseries.csv").read_text().startswith("t,open,")
     assert finish(bench("report", {"format": "json"}), 1) == ""
@@ -101,6 +101,21 @@ def test_every_message_of_push_is_counted_by_recv(cluster, app, tmp_path):
     both = summary(tmp_path, "merged")
     assert both["messages"]["sent"] == both["messages"]["received"] == 200
     assert both["latency_us"]["deliver"]["corrected"]["count"] == 200
+    # The seconds of both runs are in the same rows.
+    rows = (tmp_path / "merged" / "timeseries.csv").read_text().splitlines()
+    seconds = [dict(zip(rows[0].split(","), row.split(","))) for row in rows[1:]]
+    assert max(int(second["open"]) for second in seconds) == 20
+    assert any(int(second["rx_msgs"]) > 50 and int(second["accepted"]) > 50 for second in seconds)
+
+
+def test_the_report_escapes_what_it_shows(cluster, app, tmp_path):
+    finish(clients(cluster, app, tmp_path, "conn", 2, duration="1s", prefix="<b>'&\"", fail_if="login.p99>1m"))
+    page = (tmp_path / "conn" / "report.html").read_text()
+    assert "<b>'&" not in page and "&lt;b&gt;&#39;&amp;&quot;" in page
+    assert "PASSED" in page and "fail if login.p99&gt;1m" in page
+    # What was edited since is not trusted either.
+    edit(tmp_path, "conn", lambda run: run["run"].update(began_at="<i>", host="<i>", main="<i>", command="<i>"))
+    assert "<i>" not in finish(bench("report", {"format": "html"}, tmp_path / "conn"))
 
 
 def test_batches_are_sent_and_counted_by_message(cluster, app, tmp_path):

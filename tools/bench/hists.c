@@ -20,7 +20,7 @@ double hist_mean(const struct hf_histogram *hist)
 
 /* The upper edge of a bucket, found through the library's own quantiles: the value that a
  * histogram with this one bucket gives back. */
-static uint64_t edge_of(unsigned bucket)
+uint64_t hist_edge(unsigned bucket)
 {
 	unsigned shift;
 
@@ -39,7 +39,7 @@ double hist_stddev(const struct hf_histogram *hist)
 	double mean = hist_mean(hist), sum = 0, middle;
 
 	for (unsigned i = 0; i < HF_HISTOGRAM_BUCKETS; i++) {
-		middle = ((double)edge_of(i) + (i > 0 ? (double)edge_of(i - 1) + 1 : 0)) / 2;
+		middle = ((double)hist_edge(i) + (i > 0 ? (double)hist_edge(i - 1) + 1 : 0)) / 2;
 		sum += (double)hist->buckets[i] * (middle - mean) * (middle - mean);
 	}
 	return hist->count > 0 ? sqrt(sum / (double)hist->count) : 0;
@@ -59,7 +59,7 @@ bool hist_write_hgrm(const char *folder, const char *name, const struct hf_histo
 	fprintf(file, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount",
 		"1/(1-Percentile)");
 	for (unsigned i = 0; i < HF_HISTOGRAM_BUCKETS && seen < hist->count; i++) {
-		double value_ms = (double)HF_MIN(edge_of(i), hist->max) / 1e3, share;
+		double value_ms = (double)HF_MIN(hist_edge(i), hist->max) / 1e3, share;
 
 		if (hist->buckets[i] == 0)
 			continue;

@@ -108,6 +108,28 @@ static void add_server(struct result *result, json_t *json)
 			HF_MAX(result->server_memory_b, json_number_value(memory));
 }
 
+/* Hosts of one test began their waves about together: wave by wave as one. */
+static void add_waves(struct result *result, json_t *json)
+{
+	json_t *run = json_object_get(json, "run"), *wave;
+	double shift_s = json_number_value(json_object_get(run, "began_ms")) / 1e3 -
+			 (double)result->wall_ms / 1e3;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(json, "connections"), "waves"), i, wave)
+	{
+		double at_s = shift_s + json_number_value(json_object_get(wave, "at_s"));
+		double recovery_s = json_number_value(json_object_get(wave, "recovery_s"));
+		struct wave *to = &result->total->waves[HF_MIN(i, WAVES_MAX - 1)];
+		uint64_t begin_ns = (uint64_t)(HF_MAX(at_s, 1e-9) * 1e9);
+
+		to->begin_ns = to->begin_ns == 0 ? begin_ns : HF_MIN(to->begin_ns, begin_ns);
+		to->done_ns = HF_MAX(to->done_ns, begin_ns + (uint64_t)(recovery_s * 1e9));
+		to->dropped += (uint64_t)json_number_value(json_object_get(wave, "dropped"));
+		to->recovered += (uint64_t)json_number_value(json_object_get(wave, "recovered"));
+	}
+}
+
 static void add_run(struct result *result, const char *folder, json_t *json)
 {
 	json_t *run = json_object_get(json, "run");
@@ -139,10 +161,42 @@ static void add_run(struct result *result, const char *folder, json_t *json)
 	result->merged++;
 }
 
+static enum hist main_of(json_t *json)
+{
+	json_t *name = json_object_get(json_object_get(json, "run"), "main");
+
+	for (int i = 0; i < HISTS; i++) {
+		if (json_is_string(name) && strcmp(json_string_value(name), hist_names[i]) == 0)
+			return (enum hist)i;
+	}
+	return HISTS;
+}
+
+static double began_ms(json_t *json)
+{
+	return json_number_value(json_object_get(json_object_get(json, "run"), "began_ms"));
+}
+
+/* When the first one began; and what it is all about: deliveries, where somebody saw some. */
+static void find_begin(struct result *result, json_t *const *runs)
+{
+	double first_ms = began_ms(runs[0]);
+	enum hist main = main_of(runs[0]);
+
+	for (size_t i = 0; i < result->options->arguments.count; i++) {
+		first_ms = HF_MIN(first_ms, began_ms(runs[i]));
+		if (main_of(runs[i]) == HIST_DELIVER)
+			main = HIST_DELIVER;
+	}
+	result->wall_ms = (uint64_t)HF_MAX(first_ms, 0);
+	result->main = main < HISTS ? main : HIST_DELIVER;
+}
+
 int merge_command(const struct options *options)
 {
 	struct result result = { .options = options, .server_memory_b = -1, .server_cpu_s = -1 };
 	struct clocks clocks = { 0 };
+	json_t *runs[LIST_MAX];
 	int code;
 
 	if (options->arguments.count < 2 || options->out == NULL) {
@@ -154,13 +208,21 @@ int merge_command(const struct options *options)
 	if (code != EXIT_DONE || result.total == NULL)
 		return EXIT_USAGE;
 	for (size_t i = 0; i < options->arguments.count; i++) {
-		json_t *json = load_summary(options->arguments.items[i]);
-
-		if (json == NULL)
+		runs[i] = load_summary(options->arguments.items[i]);
+		if (runs[i] == NULL)
 			return EXIT_USAGE;
+	}
+	find_begin(&result, runs);
+	for (size_t i = 0; i < options->arguments.count; i++) {
+		json_t *json = runs[i];
+
 		add_run(&result, options->arguments.items[i], json);
+		add_waves(&result, json);
 		add_clock(&clocks, &result, json);
 		add_server(&result, json);
+		merge_rows(&result, options->arguments.items[i],
+			   (began_ms(json) - (double)result.wall_ms) / 1e3,
+			   main_of(json) == result.main);
 		json_decref(json);
 	}
 	judge_clocks(&clocks, &result);
@@ -170,6 +232,7 @@ int merge_command(const struct options *options)
 		fprintf(stderr, "hf-bench: %s can't be written\n", options->out);
 		return EXIT_USAGE;
 	}
+	free(result.rows);
 	free(result.total);
 	if (code != EXIT_DONE)
 		return code;

@@ -29,7 +29,9 @@ struct result {
 	const struct options *options;
 	struct stats *total;
 	double seconds, setup_s;
-	uint64_t wall_ms; /* when it began */
+	uint64_t wall_ms,
+		start_ns; /* when it began, and when its schedules did, on the monotonic clock */
+	enum hist main;   /* the latency that it is about */
 	struct row *rows;
 	size_t row_count, row_capacity;
 	size_t reason_count;
@@ -75,12 +77,17 @@ extern const struct hist_quantile {
 } hist_quantiles[HIST_QUANTILES]; /* p50 to p99999 */
 /* Never above what was measured, as the edge of a bucket may be. */
 uint64_t hist_quantile(const struct hf_histogram *hist, double quantile);
+uint64_t hist_edge(unsigned bucket); /* the largest value in it */
 double hist_mean(const struct hf_histogram *hist);
 double hist_stddev(const struct hf_histogram *hist);
 bool hist_write_hgrm(const char *folder, const char *name, const struct hf_histogram *hist);
 bool hist_write_buckets(const char *folder, const char *name, const struct hf_histogram *hist);
 /* hist/NAME.buckets into `into`; false: there is none. */
 bool hist_read(const char *folder, enum hist hist, struct hf_histogram *into);
+
+/* merge_rows.c: add the seconds of a run that began `after_s` after the first one. */
+#define ROWS_MAX 1e6
+void merge_rows(struct result *result, const char *folder, double after_s, bool with_latency);
 
 /* report.c: the page for a folder, from what lies in it. */
 int report_html(FILE *to, const char *folder);

@@ -93,8 +93,13 @@ static json_t *connections_json(const struct result *result)
 		if (wave->begin_ns != 0)
 			json_array_append_new(
 				waves,
-				json_pack("{s:I, s:I, s:f}", "dropped", (json_int_t)wave->dropped,
-					  "recovered", (json_int_t)wave->recovered, "recovery_s",
+				json_pack("{s:f, s:I, s:I, s:f}", "at_s",
+					  wave->begin_ns > result->start_ns
+						  ? (double)(wave->begin_ns - result->start_ns) /
+							    1e9
+						  : 0.0,
+					  "dropped", (json_int_t)wave->dropped, "recovered",
+					  (json_int_t)wave->recovered, "recovery_s",
 					  wave->done_ns > wave->begin_ns
 						  ? (double)(wave->done_ns - wave->begin_ns) / 1e9
 						  : 0.0));
@@ -121,11 +126,13 @@ json_t *result_run_json(const struct result *result)
 	hf_clock_format(result->wall_ms, began);
 	for (int i = 0; i < result->options->argc; i++)
 		json_array_append_new(arguments, json_string(result->options->argv[i]));
-	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:f, s:I, s:f, s:o, s:I}", "command",
+	return json_pack("{s:s, s:o, s:s, s:s, s:s, s:f, s:I, s:f, s:I, s:s, s:o, s:I}", "command",
 			 result->options->command_name, "arguments", arguments, "began_at", began,
 			 "host", result->host, "machine", result->machine, "seconds",
 			 result->seconds, "processes", (json_int_t)result->options->processes,
-			 "cpu_s", (double)result->total->cpu_us / 1e6, "server_cpu_s",
+			 "cpu_s", (double)result->total->cpu_us / 1e6, "began_ms",
+			 (json_int_t)result->wall_ms, "main", hist_names[result->main],
+			 "server_cpu_s",
 			 result->server_cpu_s < 0 ? json_null() : json_real(result->server_cpu_s),
 			 "merged", (json_int_t)result->merged);
 }

@@ -481,6 +481,8 @@ static void run_all(struct run *run)
 {
 	run->result.wall_ms = hf_clock_wall_ms();
 	run->shared->start_ns = hf_clock_monotonic_ns() + START_DELAY_NS;
+	run->result.start_ns = run->shared->start_ns;
+	run->result.main = main_hist(run->options->command);
 	run->shared->run = (uint32_t)(run->result.wall_ms ^ (uint64_t)getpid() << 20) | 1;
 	if (start_workers(run) < 0) {
 		run->shared->stop = true;

@@ -4,12 +4,13 @@
 #include <string.h>
 
 #define WIDTH      640.0
-#define HEIGHT     260.0
-#define LEFT       64.0
-#define RIGHT      12.0
+#define HEIGHT     270.0
+#define LEFT       66.0
+#define RIGHT      14.0
 #define TOP        12.0
-#define BOTTOM     34.0
+#define BOTTOM     38.0
 #define POINTS_MAX 1000 /* of one line: more would not be seen */
+#define STRIPS_MAX 400
 
 struct scale {
 	double low, high;
@@ -18,7 +19,7 @@ struct scale {
 
 void svg_escape(FILE *to, const char *text)
 {
-	for (; *text != '\0'; text++) {
+	for (; text != NULL && *text != '\0'; text++) {
 		switch (*text) {
 		case '<':
 			fputs("&lt;", to);
@@ -32,6 +33,9 @@ void svg_escape(FILE *to, const char *text)
 		case '"':
 			fputs("&quot;", to);
 			break;
+		case '\'':
+			fputs("&#39;", to);
+			break;
 		default:
 			fputc(*text, to);
 		}
@@ -40,7 +44,9 @@ void svg_escape(FILE *to, const char *text)
 
 void svg_text_count(double value, char *ret, size_t size)
 {
-	if (fabs(value) >= 1e6)
+	if (fabs(value) >= 1e9)
+		snprintf(ret, size, "%.4gG", value / 1e9);
+	else if (fabs(value) >= 1e6)
 		snprintf(ret, size, "%.4gM", value / 1e6);
 	else if (fabs(value) >= 1e4)
 		snprintf(ret, size, "%.4gk", value / 1e3);
@@ -55,7 +61,18 @@ void svg_text_us(double us, char *ret, size_t size)
 	else if (us >= 1e3)
 		snprintf(ret, size, "%.3g ms", us / 1e3);
 	else
-		snprintf(ret, size, "%.3g us", us);
+		snprintf(ret, size, "%.3g \xc2\xb5s", us);
+}
+
+void svg_text_clock(double s, char *ret, size_t size)
+{
+	long seconds = lround(s);
+
+	if (seconds >= 3600)
+		snprintf(ret, size, "%ld:%02ld:%02ld", seconds / 3600, seconds / 60 % 60,
+			 seconds % 60);
+	else
+		snprintf(ret, size, "%ld:%02ld", seconds / 60, seconds % 60);
 }
 
 static double place(const struct scale *scale, double value)
@@ -87,12 +104,25 @@ static double step_of(double range, int count)
 	return raw / power > 1 ? 2 * power : power;
 }
 
+/* As step_of(), for seconds: 15 s and 5 min read better than 20 s and 200 s. */
+static double clock_step_of(double range, int count)
+{
+	static const double steps[] = { 1,   2,   5,   10,   15,   30,   60,
+					120, 300, 600, 1200, 1800, 3600, 7200 };
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		if (range / steps[i] <= count)
+			return steps[i];
+	}
+	return 3600 * step_of(range / 3600, count);
+}
+
 static void find_scales(const struct svg_chart *chart, struct scale *x, struct scale *y)
 {
-	*x = (struct scale){ .low = INFINITY, .high = -INFINITY };
-	*y = (struct scale){ .low = chart->y_log ? INFINITY : 0,
+	*x = (struct scale){ .low = INFINITY, .high = -INFINITY, .log = chart->x.log };
+	*y = (struct scale){ .low = chart->y.log ? INFINITY : 0,
 			     .high = -INFINITY,
-			     .log = chart->y_log };
+			     .log = chart->y.log };
 	for (size_t i = 0; i < chart->series_count; i++) {
 		const struct svg_series *series = &chart->series[i];
 
@@ -105,22 +135,30 @@ static void find_scales(const struct svg_chart *chart, struct scale *x, struct s
 		}
 	}
 	if (!(x->high > x->low))
-		x->high = x->low + 1;
-	if (chart->y_log) {
+		x->high = x->log ? x->low * 10 : x->low + 1;
+	if (chart->y.log) {
 		y->low = isfinite(y->low) ? pow(10, floor(log10(y->low))) : 1;
 		y->high = pow(10, ceil(log10(fmax(y->high, y->low * 1.01))));
+		if (chart->y.low > 0)
+			y->low = chart->y.low;
 	} else {
 		double step = step_of(fmax(y->high, 1e-9), 5);
 
 		y->high = fmax(ceil(y->high / step), 1) * step;
+		y->low = 0;
 	}
 }
 
-static void grid_line(FILE *to, const struct svg_chart *chart, const struct scale *scale, double y)
+static void value_text(const struct svg_axis *axis, double value, char text[32])
+{
+	(axis->text != NULL ? axis->text : svg_text_count)(value, text, 32);
+}
+
+static void grid_y(FILE *to, const struct svg_chart *chart, const struct scale *scale, double y)
 {
 	char text[32];
 
-	(chart->y_text != NULL ? chart->y_text : svg_text_count)(y, text, sizeof(text));
+	value_text(&chart->y, y, text);
 	fprintf(to,
 		"<line class=g x1=%.1f x2=%.1f y1=%.1f y2=%.1f /><text class=l x=%.1f y=%.1f "
 		"text-anchor=end>%s</text>",
@@ -128,37 +166,52 @@ static void grid_line(FILE *to, const struct svg_chart *chart, const struct scal
 		text);
 }
 
+static void grid_x(FILE *to, const struct svg_chart *chart, const struct scale *scale, double x)
+{
+	char text[32];
+
+	value_text(&chart->x, x, text);
+	fprintf(to, "<text class=l x=%.1f y=%.1f text-anchor=middle>%s</text>", at_x(scale, x),
+		HEIGHT - BOTTOM + 16, text);
+}
+
 static void draw_axes(FILE *to, const struct svg_chart *chart, const struct scale *x,
 		      const struct scale *y)
 {
-	char text[32];
 	double step;
 
 	if (y->log) {
-		for (double value = y->low; value <= y->high * 1.001; value *= 10)
-			grid_line(to, chart, y, value);
+		for (double value = pow(10, ceil(log10(y->low))); value <= y->high * 1.001;
+		     value *= 10)
+			grid_y(to, chart, y, value);
 	} else {
 		step = step_of(y->high, 5);
 		for (double value = 0; value <= y->high * 1.001; value += step)
-			grid_line(to, chart, y, value);
+			grid_y(to, chart, y, value);
 	}
-	step = step_of(x->high - x->low, 8);
-	for (double value = ceil(x->low / step) * step; value <= x->high + step / 1000;
-	     value += step) {
-		(chart->x_text != NULL ? chart->x_text : svg_text_count)(value, text, sizeof(text));
-		fprintf(to, "<text class=l x=%.1f y=%.1f text-anchor=middle>%s</text>",
-			at_x(x, value), HEIGHT - BOTTOM + 16, text);
+	if (x->log) {
+		for (double value = pow(10, ceil(log10(x->low) - 1e-9)); value <= x->high * 1.001;
+		     value *= 10)
+			grid_x(to, chart, x, value);
+	} else {
+		step = chart->x.step > 0                 ? chart->x.step
+		       : chart->x.text == svg_text_clock ? clock_step_of(x->high - x->low, 8)
+							 : step_of(x->high - x->low, 8);
+		for (double value = ceil(x->low / step) * step; value <= x->high + step / 1000;
+		     value += step)
+			grid_x(to, chart, x, value);
 	}
-	fprintf(to, "<text class=l x=%.1f y=%.1f text-anchor=end>%s</text>", WIDTH - RIGHT,
-		HEIGHT - 3, chart->x_title);
+	fprintf(to, "<text class=l x=%.1f y=%.1f text-anchor=end>", WIDTH - RIGHT, HEIGHT - 5);
+	svg_escape(to, chart->x.title);
+	fputs("</text>", to);
 }
 
-static void draw_series(FILE *to, const struct svg_series *series, size_t colour,
-			const struct scale *x, const struct scale *y)
+/* Returns how many points there were. */
+static size_t draw_points(FILE *to, const struct svg_series *series, const struct scale *x,
+			  const struct scale *y, double ret_x[2])
 {
-	size_t stride = series->count / POINTS_MAX + 1;
+	size_t stride = series->count / POINTS_MAX + 1, drawn = 0;
 
-	fprintf(to, "<polyline class=\"s c%zu\" points=\"", colour);
 	for (size_t i = 0; i < series->count; i += stride) {
 		size_t highest = i; /* a peak is never left out */
 
@@ -168,9 +221,63 @@ static void draw_series(FILE *to, const struct svg_series *series, size_t colour
 		}
 		if (y->log && series->y[highest] <= 0)
 			continue;
+		ret_x[drawn++ > 0] = at_x(x, series->x[highest]);
 		fprintf(to, "%.1f,%.1f ", at_x(x, series->x[highest]), at_y(y, series->y[highest]));
 	}
+	return drawn;
+}
+
+static void draw_series(FILE *to, const struct svg_series *series, size_t color,
+			const struct scale *x, const struct scale *y)
+{
+	double ends[2] = { 0 };
+	size_t drawn;
+
+	if (series->area) {
+		fprintf(to, "<polygon class=\"a f%zu\" points=\"", color);
+		drawn = draw_points(to, series, x, y, ends);
+		fprintf(to, "%.1f,%.1f %.1f,%.1f\"/>", ends[drawn > 1], HEIGHT - BOTTOM, ends[0],
+			HEIGHT - BOTTOM);
+	}
+	fprintf(to, "<polyline class=\"s c%zu%s\" points=\"", color, series->dashed ? " d" : "");
+	drawn = draw_points(to, series, x, y, ends);
 	fputs("\"/>", to);
+	if (drawn == 1) /* a line of one point is none */
+		fprintf(to, "<circle class=\"p f%zu\" cx=%.1f cy=%.1f r=3 />", color, ends[0],
+			at_y(y, series->y[0]));
+}
+
+static void draw_strips(FILE *to, const struct svg_chart *chart, const struct scale *x)
+{
+	const struct svg_series *first = &chart->series[0];
+	size_t stride = first->count / STRIPS_MAX + 1;
+	double width = (WIDTH - LEFT - RIGHT) / (double)(first->count / stride + 1);
+	char text[32];
+
+	for (size_t k = 0; k < first->count; k += stride) {
+		value_text(&chart->x, first->x[k], text);
+		fprintf(to, "<rect class=h x=%.1f y=%.1f width=%.1f height=%.1f><title>%s",
+			at_x(x, first->x[k]) - width / 2, TOP, width, HEIGHT - TOP - BOTTOM, text);
+		for (size_t i = 0; i < chart->series_count; i++) {
+			value_text(&chart->y, chart->series[i].y[k], text);
+			fputs("\n", to);
+			svg_escape(to, chart->series[i].name);
+			fprintf(to, ": %s", text);
+		}
+		fputs("</title></rect>", to);
+	}
+}
+
+static void draw_legend(FILE *to, const struct svg_chart *chart)
+{
+	fputs("<span class=legend>", to);
+	for (size_t i = 0; chart->series_count > 1 && i < chart->series_count; i++) {
+		fprintf(to, "<span><i class=\"k%zu%s\"></i>", i,
+			chart->series[i].dashed ? " d" : "");
+		svg_escape(to, chart->series[i].name);
+		fputs("</span>", to);
+	}
+	fputs("</span>", to);
 }
 
 void svg_draw(FILE *to, const struct svg_chart *chart)
@@ -183,17 +290,26 @@ void svg_draw(FILE *to, const struct svg_chart *chart)
 	if (empty)
 		return;
 	find_scales(chart, &x, &y);
-	fputs("<figure><figcaption>", to);
+	fputs("<figure><figcaption><b>", to);
 	svg_escape(to, chart->title);
-	fputs("<span class=legend>", to);
-	for (size_t i = 0; chart->series_count > 1 && i < chart->series_count; i++) {
-		fprintf(to, "<span class=k%zu>&#9632;</span> ", i);
-		svg_escape(to, chart->series[i].name);
-		fputc(' ', to);
+	fputs("</b>", to);
+	draw_legend(to, chart);
+	if (chart->note != NULL) {
+		fputs("<small>", to);
+		svg_escape(to, chart->note);
+		fputs("</small>", to);
 	}
-	fprintf(to, "</span></figcaption><svg viewBox=\"0 0 %.0f %.0f\" role=img>", WIDTH, HEIGHT);
+	fprintf(to, "</figcaption><svg viewBox=\"0 0 %.0f %.0f\" role=img aria-label=\"", WIDTH,
+		HEIGHT);
+	svg_escape(to, chart->title);
+	fputs("\">", to);
 	draw_axes(to, chart, &x, &y);
-	for (size_t i = 0; i < chart->series_count; i++)
+	for (size_t i = 0; i < chart->mark_count; i++)
+		fprintf(to, "<line class=m x1=%.1f x2=%.1f y1=%.1f y2=%.1f />",
+			at_x(&x, chart->marks[i]), at_x(&x, chart->marks[i]), TOP, HEIGHT - BOTTOM);
+	for (size_t i = chart->series_count; i-- > 0;) /* the first one on top */
 		draw_series(to, &chart->series[i], i, &x, &y);
+	if (chart->strips)
+		draw_strips(to, chart, &x);
 	fputs("</svg></figure>\n", to);
 }
