@@ -267,6 +267,16 @@ def test_one_message_for_many_is_counted_at_each_of_them(new_cluster, tmp_path):
     assert "passed --fail-if lost>0" in merge(tmp_path, "recv", *chosen, fail_if="lost>0")
 
 
+def test_help_is_enough_to_write_a_test_and_who_does_not_answer_is_named(tmp_path):
+    lines = finish(bench("push", {}, "--help")).splitlines()
+    assert max(len(line) for line in lines) <= 100 and not any(line.endswith(" ") for line in lines)
+    assert {"deliver_uncorrected", "http_429", "p999", "lost"} <= set(" ".join(lines).split())
+    key = tmp_path / "sender.key"
+    key.write_text("id.secret\n")
+    output = finish(bench("push", {"url": "http://127.0.0.1:1", "key-file": key, "duration": "300ms"}), UNREACHABLE)
+    assert "no answer: Connection refused" in output
+
+
 def test_a_send_that_is_refused_says_why(cluster, app, tmp_path):
     output = finish(push(cluster, app, tmp_path, 5, rate=10, duration="500ms"))
     assert "5 answered, 0 messages accepted" in output and "first refusal: 404 " in output
@@ -278,6 +288,7 @@ def test_a_send_that_is_refused_says_why(cluster, app, tmp_path):
     ({"kind": "user"}, "--users: is needed"), ({"kind": "broadcast", "wait": "acked"}, "--wait: is for"),
     ({"kind": "broadcast", "batch": 2}, "--batch: is for"), ({"tags": 11}, "--tags: is at most"),
     ({"kind": "broadcast", "processes": 2}, "--processes: more than"), ({"prefix": "p" * 25}, "--prefix: is at most"),
+    ({"url": "https://127.0.0.1"}, "https is not spoken"), ({"fail-if": "deliver.p42>1s"}, "--fail-if deliver.p42>1s"),
 ])
 def test_what_can_not_be_is_refused_by_name(tmp_path, options, word):
     key = tmp_path / "sender.key"

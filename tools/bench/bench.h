@@ -104,6 +104,7 @@ struct options {
 /* options.c: EXIT_DONE, or an exit code after having said what is wrong. */
 int options_parse(int argc, char **argv, unsigned command, struct options *ret);
 void options_help(FILE *to, unsigned command);
+void thresholds_help(FILE *to); /* thresholds.c */
 
 /* ---- counters ---- */
 

@@ -13,10 +13,13 @@
 #define RETRY_NS   100000000ull
 #define ANSWER_MAX (64u << 20)
 
-static void lose(struct http_conn *conn)
+/* `err`: why, as an errno; 0 when the server just ended it. */
+static void lose(struct http_conn *conn, int err)
 {
 	struct http_pool *pool = conn->pool;
 	const struct http_answer none = { 0 };
+
+	pool->error = err != 0 ? err : ECONNRESET;
 
 	if (conn->fd >= 0)
 		close(conn->fd);
@@ -42,7 +45,7 @@ static void start(struct http_conn *conn)
 	conn->fd =
 		socket(pool->to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (conn->fd < 0) {
-		lose(conn);
+		lose(conn, errno);
 		return;
 	}
 	setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -52,7 +55,7 @@ static void start(struct http_conn *conn)
 	     errno != EINPROGRESS) ||
 	    engine_watch(pool->engine, conn->fd, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT, &conn->source) <
 		    0)
-		lose(conn);
+		lose(conn, errno);
 }
 
 static void set_want_write(struct http_conn *conn, bool want)
@@ -62,7 +65,7 @@ static void set_want_write(struct http_conn *conn, bool want)
 	conn->want_write = want;
 	if (engine_watch(conn->pool->engine, conn->fd, EPOLL_CTL_MOD,
 			 want ? EPOLLIN | EPOLLOUT : EPOLLIN, &conn->source) < 0)
-		lose(conn);
+		lose(conn, 0);
 }
 
 static void flush(struct http_conn *conn)
@@ -75,7 +78,7 @@ static void flush(struct http_conn *conn)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n <= 0) {
-			lose(conn);
+			lose(conn, 0);
 			return;
 		}
 		hf_buffer_drain(&conn->out, (size_t)n);
@@ -182,7 +185,7 @@ static void on_readable(struct http_conn *conn)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		lose(conn);
+		lose(conn, 0);
 		return;
 	}
 	hf_buffer_commit(&conn->in, (size_t)n);
@@ -191,7 +194,7 @@ static void on_readable(struct http_conn *conn)
 		if (n == 0)
 			return;
 		if (n < 0) {
-			lose(conn);
+			lose(conn, EPROTO);
 			return;
 		}
 		hf_buffer_drain(&conn->in, (size_t)n);
@@ -210,7 +213,7 @@ static void on_events(struct source *source, uint32_t events)
 
 		getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &err, &len);
 		if (err != 0) {
-			lose(conn);
+			lose(conn, err);
 			return;
 		}
 		conn->connecting = false;
@@ -276,7 +279,7 @@ int http_request(struct http_conn *conn, const struct http_ticket *ticket, const
 	if (err == 0 && body_len > 0)
 		err = hf_buffer_append(&conn->out, body, body_len);
 	if (err < 0) {
-		lose(conn);
+		lose(conn, 0);
 		return err;
 	}
 	conn->ring[(conn->head + conn->count++) % pool->depth] = *ticket;

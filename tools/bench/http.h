@@ -35,6 +35,7 @@ struct http_pool {
 	const struct target *to;
 	struct http_conn *conns;
 	uint32_t conn_count, depth, next;
+	int error; /* of the connection that was lost last, as an errno */
 	void (*on_answer)(struct http_pool *pool, const struct http_ticket *ticket,
 			  const struct http_answer *answer);
 	void *ctx;

@@ -347,6 +347,9 @@ int load_run(struct worker *worker)
 			load->end_ns = worker->shared->start_ns + options->duration_ms * 1000000u;
 		engine_run(&load->engine);
 		count_dropped(load);
+		if (worker->stats->counters[COUNT_ANSWERED] == 0 && load->pool.error != 0)
+			snprintf(worker->stats->refusal, REFUSAL_SIZE, "no answer: %s",
+				 strerror(load->pool.error));
 	}
 	http_close(&load->pool);
 	hf_buffer_deinit(&load->body);

@@ -17,9 +17,11 @@ static const struct command {
 	{ "recv", COMMAND_RECV, supervise, "conn, and count and time what is pushed",
 	  "Start it first, then `hf-bench push` with the same --prefix, --startnumber and "
 	  "--count.\n"
-	  "Latency is from the moment that the sender meant to send: run both on one machine, or\n"
-	  "on machines whose clocks agree. `hf-bench merge` of both folders tells what was "
-	  "lost.\n" },
+	  "With --kind tag or user there, --tags or --users are the same for both too. Latency is "
+	  "from\n"
+	  "the moment that the sender meant to send: run both on one machine, or give both "
+	  "--clock.\n"
+	  "`hf-bench merge` of both folders tells what was lost.\n" },
 	{ "storm", COMMAND_STORM, supervise, "recv, while a share of the clients drops and returns",
 	  "The same share drops in each wave; the others are the measure: `deliver` is what they "
 	  "saw\n"
@@ -55,6 +57,15 @@ static void help(FILE *to)
 	for (size_t i = 0; i < HF_ARRAY_LEN(commands); i++)
 		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
 	fputs("\nhf-bench COMMAND --help lists the options of one command.\n\n"
+	      "You need, of the cluster's operator: the id of an app that is yours alone (a "
+	      "broadcast goes to\n"
+	      "all of it); a token key of the app, to sign what clients log in with (POST\n"
+	      "/v1/apps/APP/token_keys gives its secret), or a file of ready tokens; for push, an "
+	      "API key of the\n"
+	      "role sender (POST /v1/apps/APP/keys; one line ID.SECRET); and limits that allow the "
+	      "load: of the\n"
+	      "app messages_per_second, burst and broadcasts, of the rooms limits.per_ip_exempt "
+	      "for your hosts.\n\n"
 	      "  # 10,000 clients that stay a minute\n"
 	      "  hf-bench conn --dispatcher http://127.0.0.1:8081 -A 1 --token-key-id ID \\\n"
 	      "      --token-secret-file token.secret -c 10000 -R 2000 -d 60s -o out/conn\n"
@@ -63,16 +74,25 @@ static void help(FILE *to)
 	      "  hf-bench recv ... --ramp 5000:5m,5000:1h,0:1m --net cell --churn 0.5%/m --slow 1% "
 	      "\\\n"
 	      "      --loss-app 0.1% --resume on -d 5s -o out/day\n"
-	      "  # what is pushed to them, and the push\n"
+	      "  # what is pushed to them, and the push; open out/both/report.html\n"
 	      "  hf-bench recv --dispatcher http://127.0.0.1:8081 -A 1 --token-key-id ID \\\n"
 	      "      --token-secret-file token.secret -c 1000 -d 40s -o out/recv &\n"
 	      "  hf-bench push -u http://127.0.0.1:8080 -A 1 --key-file sender.key -c 1000 \\\n"
 	      "      -r 500 -d 30s -o out/push\n"
-	      "  hf-bench merge out/recv out/push -o out/both --fail-if 'deliver.p99>200ms' \\\n"
-	      "      --fail-if 'lost>0'\n\n"
-	      "exit status: 0 done, 1 usage, 4 nothing answered, 6 the run is invalid (the tool "
-	      "was "
-	      "the\nbottleneck), 99 a --fail-if came true\n",
+	      "  wait; hf-bench merge out/recv out/push -o out/both --fail-if 'deliver.p99>200ms' "
+	      "\\\n"
+	      "      --fail-if 'lost>0'\n"
+	      "  # from two machines: the same --clock URL for both, and merge the folders on "
+	      "one\n\n"
+	      "Each latency counts from when its work was due; NAME_uncorrected, from when it "
+	      "really began: a\n"
+	      "server that stalls shows in the former. lost, duplicated and reordered come from "
+	      "sequence\n"
+	      "numbers in the messages; recv alone counts what the API refused as lost, merge "
+	      "knows better.\n\n"
+	      "Exit status: 0 done, 1 usage, 4 nothing answered, 6 the run is invalid (the tool "
+	      "was the\n"
+	      "bottleneck), 99 a --fail-if came true.\n",
 	      to);
 }
 

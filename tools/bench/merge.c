@@ -76,7 +76,8 @@ static void add_clock(struct clocks *clocks, struct result *result, json_t *json
 static void judge_clocks(const struct clocks *clocks, struct result *result)
 {
 	static const enum hist one_way[] = { HIST_DELIVER, HIST_DELIVER_UNCORRECTED,
-					     HIST_DELIVER_STORM, HIST_DELIVER_BACK };
+					     HIST_DELIVER_STORM, HIST_DELIVER_BACK,
+					     HIST_DELIVER_SLOW };
 
 	if (!clocks->not_compared) {
 		result->clock.source = clocks->source;

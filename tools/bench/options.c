@@ -32,9 +32,11 @@ struct option {
 	const char *value, *help;
 };
 
-#define AT(member) offsetof(struct options, member)
-#define WHO        (COMMANDS_CLIENT | COMMAND_PUSH)
-#define PREFIX_MAX 24 /* a tag is 40 bytes at most: this, "tag-", and a number below 10^8 */
+#define AT(member)  offsetof(struct options, member)
+#define WHO         (COMMANDS_CLIENT | COMMAND_PUSH)
+#define HELP_COLUMN 38
+#define HELP_WIDTH  100
+#define PREFIX_MAX  24 /* a tag is 40 bytes at most: this, "tag-", and a number below 10^8 */
 
 static const struct option table[] = {
 	{ "addr", 'a', TYPE_LIST, AT(addresses), NULL, COMMANDS_CLIENT, "HOST:PORT[,..]",
@@ -89,7 +91,8 @@ static const struct option table[] = {
 	{ "processes", 't', TYPE_UINT, AT(processes), "0", COMMANDS_RUN, "N",
 	  "worker processes; 0: as many as descriptors demand" },
 	{ "duration", 'd', TYPE_MSEC, AT(duration_ms), "10s", COMMANDS_RUN, "TIME",
-	  "conn, recv, storm: after the last connection is begun; 0: until interrupted" },
+	  "clients: after the last connection is begun; push, http: of the run; 0: until "
+	  "interrupted" },
 	{ "keepalive", 'k', TYPE_SECONDS, AT(heartbeat_s), "0", COMMANDS_CLIENT, "SECONDS",
 	  "heartbeat to ask for; 0: the server's" },
 	{ "retry", 0, TYPE_SWITCH, AT(retry), "on", COMMANDS_CLIENT, "on|off",
@@ -503,21 +506,44 @@ int options_parse(int argc, char **argv, unsigned command, struct options *ret)
 	return check(ret);
 }
 
+/* Words of `text` up to column 100, the lines after the first indented as it is. */
+static void print_wrapped(FILE *to, const char *text)
+{
+	int column = HELP_COLUMN;
+
+	while (*text != '\0') {
+		int len = (int)strcspn(text, " ");
+
+		if (column + len > HELP_WIDTH && column > HELP_COLUMN) {
+			fprintf(to, "\n%*s", HELP_COLUMN, "");
+			column = HELP_COLUMN;
+		}
+		fprintf(to, "%s%.*s", column > HELP_COLUMN ? " " : "", len, text);
+		column += len + 1;
+		text += len + (text[len] == ' ');
+	}
+}
+
 void options_help(FILE *to, unsigned command)
 {
 	for (size_t i = 0; i < HF_ARRAY_LEN(table); i++) {
 		const struct option *option = &table[i];
-		char name[64];
+		char name[64], text[512];
 
 		if (!(option->commands & command))
 			continue;
 		snprintf(name, sizeof(name), "--%s%s%s", option->name,
 			 option->value != NULL ? " " : "",
 			 option->value != NULL ? option->value : "");
-		fprintf(to, "  %c%c %-32s %s", option->letter ? '-' : ' ',
-			option->letter ? option->letter : ' ', name, option->help);
-		if (option->preset != NULL)
-			fprintf(to, " (%s)", option->preset);
+		snprintf(text, sizeof(text), "%s%s%s%s", option->help,
+			 option->preset != NULL ? " (" : "",
+			 option->preset != NULL ? option->preset : "",
+			 option->preset != NULL ? ")" : "");
+		fprintf(to, "  %c%c %-*s ", option->letter ? '-' : ' ',
+			option->letter ? option->letter : ' ', HELP_COLUMN - 6, name);
+		print_wrapped(to, text);
 		fputc('\n', to);
 	}
+	if (command & (COMMANDS_RUN | COMMAND_MERGE))
+		thresholds_help(to);
 }

@@ -9,6 +9,7 @@
 #define BINS_A_DECADE 12
 #define BINS          (BINS_A_DECADE * 13) /* up to 2^40 us */
 #define QUANTILES     101
+#define FAMILY        5 /* latencies that are shown in one chart, at most */
 
 struct charts {
 	FILE *to;
@@ -89,19 +90,20 @@ static void text_of_nines(double x, char *ret, size_t size)
 
 struct family {
 	const char *title;
-	enum hist hists[4];
+	enum hist hists[FAMILY];
 	size_t count;
 };
 
 static const struct family families[] = {
 	{ "deliver",
-	  { HIST_DELIVER, HIST_DELIVER_UNCORRECTED, HIST_DELIVER_STORM, HIST_DELIVER_BACK },
-	  4 },
+	  { HIST_DELIVER, HIST_DELIVER_UNCORRECTED, HIST_DELIVER_STORM, HIST_DELIVER_BACK,
+	    HIST_DELIVER_SLOW },
+	  5 },
 	{ "request and ack",
 	  { HIST_REQUEST, HIST_REQUEST_UNCORRECTED, HIST_ACK, HIST_ACK_UNCORRECTED },
 	  4 },
 	{ "upstream", { HIST_UPSTREAM, HIST_UPSTREAM_UNCORRECTED }, 2 },
-	{ "login", { HIST_LOGIN, HIST_LOGIN_UNCORRECTED, HIST_CONNECT, HIST_TLS }, 4 },
+	{ "login", { HIST_LOGIN, HIST_LOGIN_UNCORRECTED, HIST_CONNECT, HIST_TLS, HIST_AUTH }, 5 },
 };
 
 /* "deliver uncorrected" */
@@ -121,10 +123,10 @@ static bool is_uncorrected(enum hist hist)
 }
 
 static void draw_percentiles(FILE *to, const struct family *family,
-			     const struct hf_histogram *hists[4])
+			     const struct hf_histogram *hists[FAMILY])
 {
-	static double x[4][QUANTILES], y[4][QUANTILES];
-	struct svg_series series[4];
+	static double x[FAMILY][QUANTILES], y[FAMILY][QUANTILES];
+	struct svg_series series[FAMILY];
 	size_t count = 0;
 	char title[64];
 
@@ -188,10 +190,11 @@ static void spread_make(const struct hf_histogram *hist, struct spread *ret)
 	}
 }
 
-static void draw_spread(FILE *to, const struct family *family, const struct hf_histogram *hists[4])
+static void draw_spread(FILE *to, const struct family *family,
+			const struct hf_histogram *hists[FAMILY])
 {
-	static struct spread spreads[4];
-	struct svg_series series[4];
+	static struct spread spreads[FAMILY];
+	struct svg_series series[FAMILY];
 	size_t count = 0;
 	char title[64];
 
@@ -219,8 +222,8 @@ static void draw_spread(FILE *to, const struct family *family, const struct hf_h
 
 static void draw_family(FILE *to, const char *folder, const struct family *family)
 {
-	const struct hf_histogram *found[4] = { NULL };
-	struct hf_histogram *hists = calloc(4, sizeof(*hists));
+	const struct hf_histogram *found[FAMILY] = { NULL };
+	struct hf_histogram *hists = calloc(FAMILY, sizeof(*hists));
 	bool any = false;
 
 	for (size_t i = 0; hists != NULL && i < family->count; i++) {

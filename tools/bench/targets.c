@@ -128,7 +128,7 @@ static int ask_dispatcher(const struct options *options, struct targets *ret)
 	char host[128], question[512], *answer;
 
 	if (url_parse(options->dispatcher, &dispatcher, host, &path) < 0)
-		return fail(options->dispatcher, "is no http://HOST:PORT");
+		return fail(options->dispatcher, "is no http://HOST:PORT of a known host");
 	for (unsigned i = 0; err == 0 && i < DISPATCHER_ASKS; i++) {
 		char *body, *line;
 
@@ -199,6 +199,19 @@ static int add_loopback_sources(const struct options *options, struct targets *r
 	return err;
 }
 
+static int check_url(const char *url)
+{
+	struct target target;
+	const char *path;
+	char host[128];
+
+	if (strncmp(url, "https://", 8) == 0)
+		return fail(url, "https is not spoken here: go past the proxy that ends it");
+	if (url_parse(url, &target, host, &path) < 0)
+		return fail(url, "is no http://HOST:PORT of a known host");
+	return 0;
+}
+
 int targets_open(const struct options *options, struct targets *ret)
 {
 	int err = 0;
@@ -209,6 +222,8 @@ int targets_open(const struct options *options, struct targets *ret)
 		if (ret->api_key == NULL || ret->api_key[0] == '\0')
 			return fail(options->key_file, "can't be read");
 	}
+	if (options->command & COMMANDS_LOAD)
+		return check_url(options->url);
 	if (!(options->command & COMMANDS_CLIENT))
 		return 0;
 	err = options->token_file != NULL ? read_tokens(options, ret) : read_key(options, ret);
@@ -216,7 +231,7 @@ int targets_open(const struct options *options, struct targets *ret)
 		err = add_source(ret, options->ifaddrs.items[i]);
 	for (size_t i = 0; err == 0 && i < options->addresses.count; i++) {
 		if (add_room(ret, options->addresses.items[i]) < 0)
-			err = fail(options->addresses.items[i], "is no HOST:PORT");
+			err = fail(options->addresses.items[i], "is no HOST:PORT of a known host");
 	}
 	if (err == 0 && options->dispatcher != NULL)
 		err = ask_dispatcher(options, ret);

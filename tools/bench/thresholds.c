@@ -65,6 +65,34 @@ static bool parse(const char *text, struct parsed *ret)
 	return ret->hist >= 0 && ret->statistic >= 0;
 }
 
+static void print_names(FILE *to, const char *title, const char *const *names, int count)
+{
+	int column = fprintf(to, "  %-12s", title);
+
+	for (int i = 0; i < count; i++) {
+		if (column + (int)strlen(names[i]) > 98)
+			column = fprintf(to, "\n  %-12s", "") - 1;
+		column += fprintf(to, " %s", names[i]);
+	}
+	fputc('\n', to);
+}
+
+void thresholds_help(FILE *to)
+{
+	const char *words[HF_ARRAY_LEN(statistics)];
+
+	for (size_t i = 0; i < HF_ARRAY_LEN(statistics); i++)
+		words[i] = statistics[i].name;
+	fputs("\nTIME is a number with ms, s, m or h. A TEST is LATENCY.STATISTIC or COUNTER, > or "
+	      "<, and a\n"
+	      "limit: a time (us too) or a number. A latency that nobody measured is no pass.\n",
+	      to);
+	print_names(to, "latencies", hist_names, HISTS);
+	print_names(to, "statistics", words, (int)HF_ARRAY_LEN(words));
+	print_names(to, "counters", counter_names, COUNTERS);
+	fputs("               lost\n", to);
+}
+
 int thresholds_check_syntax(const struct options *options)
 {
 	struct parsed parsed;
@@ -72,7 +100,9 @@ int thresholds_check_syntax(const struct options *options)
 	for (size_t i = 0; i < options->fail_if.count; i++) {
 		if (parse(options->fail_if.items[i], &parsed))
 			continue;
-		fprintf(stderr, "hf-bench: --fail-if %s: as deliver.p99>200ms or lost>0\n",
+		fprintf(stderr,
+			"hf-bench: --fail-if %s: is no test as deliver.p99>200ms or lost>0; --help "
+			"has the names\n",
 			options->fail_if.items[i]);
 		return EXIT_USAGE;
 	}
