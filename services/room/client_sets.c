@@ -46,12 +46,14 @@ static struct epoll_event wanted(const struct connection *connection, bool admit
 	return event;
 }
 
-int client_sets_add(struct room *room, const struct connection *connection)
+int client_sets_add(struct room *room, struct connection *connection)
 {
 	struct epoll_event event = wanted(connection, false);
 
-	return epoll_ctl(room->sets.lobby.fd, EPOLL_CTL_ADD, connection->fd, &event) < 0 ? -errno
-											 : 0;
+	if (epoll_ctl(room->sets.lobby.fd, EPOLL_CTL_ADD, connection->fd, &event) < 0)
+		return -errno;
+	connection->flags |= CONNECTION_IN_LOBBY;
+	return 0;
 }
 
 void client_sets_watch(struct room *room, const struct connection *connection)
@@ -71,7 +73,9 @@ void client_sets_admit(struct room *room, struct connection *connection)
 	if (connection->flags & CONNECTION_ADMITTED ||
 	    epoll_ctl(room->sets.clients.fd, EPOLL_CTL_ADD, connection->fd, &event) < 0)
 		return;
-	epoll_ctl(room->sets.lobby.fd, EPOLL_CTL_DEL, connection->fd, NULL);
+	if (connection->flags & CONNECTION_IN_LOBBY)
+		epoll_ctl(room->sets.lobby.fd, EPOLL_CTL_DEL, connection->fd, NULL);
+	connection->flags &= (uint8_t)~CONNECTION_IN_LOBBY;
 	connection->flags |= CONNECTION_ADMITTED;
 }
 
@@ -106,8 +110,10 @@ static void mind_lobby(struct room *room)
 	else if (event_add(sets->lobby.event, NULL) < 0)
 		return; /* the next end of a login tries again */
 	sets->lobby_closed = full;
-	if (full)
+	if (full) {
+		sets->crowd = true;
 		++*room->metrics.lobby_closed;
+	}
 }
 
 static void on_next_slice(struct hf_timer *timer, void *room)
@@ -135,6 +141,17 @@ int client_sets_open(struct room *room, void (*on_events)(evutil_socket_t, short
 
 	hf_timer_init(&room->sets.next_slice, on_next_slice, room);
 	return err < 0 ? err : set_open(&room->sets.lobby, room, on_events);
+}
+
+bool client_sets_lobby_is_free(const struct room *room)
+{
+	return !room->sets.lobby_closed && !room->sets.crowd;
+}
+
+void client_sets_seen(struct room *room, int fd)
+{
+	if (fd == room->sets.lobby.fd && !room->sets.lobby_closed)
+		room->sets.crowd = false;
 }
 
 bool client_sets_lobby_waits(const struct room *room, int fd)

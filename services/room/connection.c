@@ -42,33 +42,6 @@ static unsigned transport_of(const struct connection *connection)
 	return connection->flags & CONNECTION_OVER_TLS ? 1 : 0;
 }
 
-int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
-{
-	hf_handle handle;
-	struct connection *connection = hf_slab_alloc(&room->connections, &handle);
-	int err;
-
-	if (connection == NULL)
-		return -ENOMEM;
-	connection->fd = fd;
-	connection->handle = handle;
-	connection->ip = ip;
-	connection->listener = listener;
-	connection->opened = (uint32_t)room_age_ms(room);
-	connection->last_heard = room_tick(room);
-	connection->frames = connection->bytes = rate_ticks(room_age_ms(room));
-	err = expiry_push(&room->handshakes, handle, connection->last_heard);
-	if (err == 0)
-		err = client_sets_add(room, connection);
-	if (err < 0) {
-		hf_slab_free(&room->connections, handle);
-		return err;
-	}
-	++*room->metrics.opened[0];
-	++*room->metrics.connections[0];
-	return 0;
-}
-
 static size_t profile_size(const struct profile *profile)
 {
 	return 3 + profile->device.len + profile->platform.len + profile->sdk_version.len;
@@ -481,15 +454,47 @@ static void on_readable(struct room *room, struct connection *connection, uint32
 		client_sets_watch(room, connection);
 }
 
+int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
+{
+	hf_handle handle;
+	struct connection *connection = hf_slab_alloc(&room->connections, &handle);
+	int err;
+
+	if (connection == NULL)
+		return -ENOMEM;
+	connection->fd = fd;
+	connection->handle = handle;
+	connection->ip = ip;
+	connection->listener = listener;
+	connection->opened = (uint32_t)room_age_ms(room);
+	connection->last_heard = room_tick(room);
+	connection->frames = connection->bytes = rate_ticks(room_age_ms(room));
+	err = expiry_push(&room->handshakes, handle, connection->last_heard);
+	if (err < 0) {
+		hf_slab_free(&room->connections, handle);
+		return err;
+	}
+	++*room->metrics.opened[0];
+	++*room->metrics.connections[0];
+	/* Its LOGIN is mostly there: listeners wait for the first bytes (TCP_DEFER_ACCEPT). Where
+	 * nobody stands in line it need not go through the lobby. */
+	if (client_sets_lobby_is_free(room) && listener_tls(room, listener) == NULL)
+		on_readable(room, connection, 0);
+	if (connection->state < CONNECTION_CUT && !(connection->flags & CONNECTION_ADMITTED) &&
+	    client_sets_add(room, connection) < 0)
+		turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_OVERLOADED);
+	return 0;
+}
+
 static void on_events(evutil_socket_t fd, short what, void *ctx)
 {
 	struct room *room = ctx;
 	struct epoll_event events[EVENTS_MAX];
 	int count = epoll_wait(fd, events, EVENTS_MAX, 0);
-	int tls_steps = 0;
+	int tls_steps = 0, i;
 
 	/* What is left out here is in the lobby, which is level-triggered: it is reported again. */
-	for (int i = 0;
+	for (i = 0;
 	     i < count && tls_steps < TLS_STEPS_PER_TURN && !client_sets_lobby_waits(room, fd);
 	     i++) {
 		struct connection *connection = room_connection(room, events[i].data.u32);
@@ -503,6 +508,8 @@ static void on_events(evutil_socket_t fd, short what, void *ctx)
 		if (events[i].events & ~(uint32_t)EPOLLOUT || connection->state == CONNECTION_TLS)
 			on_readable(room, connection, events[i].events);
 	}
+	if (i == count && count < EVENTS_MAX)
+		client_sets_seen(room, fd);
 }
 
 int connections_open(struct room *room)

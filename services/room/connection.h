@@ -36,7 +36,8 @@ enum {
 	CONNECTION_LOAD_WAITS = 1 << 2,    /* a session wants a page when the output is flushed */
 	CONNECTION_CHECK_WINDOWS = 1 << 3, /* one is full, or remembers acked ids */
 	CONNECTION_OVER_TLS = 1 << 4,
-	CONNECTION_ADMITTED = 1 << 5, /* out of the lobby: see client_sets.h */
+	CONNECTION_ADMITTED = 1 << 5, /* among the clients: see client_sets.h */
+	CONNECTION_IN_LOBBY = 1 << 6,
 };
 
 struct connection {

@@ -16,6 +16,7 @@
 
 #define ACCEPTS_PER_TURN 16
 #define PAUSE_MS         200
+#define REST_MS          2 /* of a listener that a crowd comes to */
 #define DEFER_ACCEPT_S                                                            \
 	1 /* who is silent is let in after a second, and the handshake clock runs \
 	   */
@@ -28,6 +29,7 @@ struct listener {
 	int fd;
 	struct event *event;
 	struct hf_timer pause;
+	uint64_t drained_ms; /* when nobody was left to accept */
 	struct ssl_ctx_st *tls;
 };
 
@@ -112,10 +114,21 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
 	}
 }
 
-static void pause_accepting(struct listener *listener)
+static void pause_accepting(struct listener *listener, uint64_t time_ms)
 {
 	event_del(listener->event);
-	hf_loop_arm(listener->room->loop, &listener->pause, PAUSE_MS);
+	hf_loop_arm(listener->room->loop, &listener->pause, time_ms);
+}
+
+/* Nobody is left after `taken`. To wake up for each of a crowd costs more than a login does, also
+ * those who are asked about it: register and saver. So it is taken in rounds. */
+static void on_drained(struct listener *listener, int taken)
+{
+	uint64_t now_ms = hf_loop_now_ms(listener->room->loop);
+
+	if (taken > 1 || now_ms - listener->drained_ms <= 1)
+		pause_accepting(listener, REST_MS);
+	listener->drained_ms = now_ms;
 }
 
 static void on_pause_over(struct hf_timer *timer, void *ctx)
@@ -143,7 +156,7 @@ static void out_of_descriptors(struct listener *listener, int err)
 			refuse(listener, fd, REJECT_DESCRIPTORS, HF_CLOSE_CONNECTION_LIMIT);
 		room->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	}
-	pause_accepting(listener);
+	pause_accepting(listener, PAUSE_MS);
 }
 
 static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
@@ -159,6 +172,7 @@ static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
 		if (fd >= 0) {
 			admit(listener, fd, &peer);
 		} else if (errno == EAGAIN) {
+			on_drained(listener, i);
 			return;
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			   errno == ENOMEM) {

@@ -171,3 +171,39 @@ def test_many_at_once(roomy, certificate):  # noqa: F811
     for n in range(0, 300, 3):
         phones[n].send_bytes(wire.frame(wire.PING))
         phones[n].expect("pong")
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+@pytest.mark.parametrize("limit", [{"limits__logins_in_flight": "1"}, {"limits__login_rate": "100"}, {}],
+                         ids=["one at a time", "a hundred a second", "no limit"])
+def test_a_crowd_comes_in_whole(new_cluster, certificate, kind, limit):  # noqa: F811
+    """Some are read as they are accepted, others stand in the lobby first; some send half of their LOGIN."""
+    app = new_cluster.add_app(7)
+    new_cluster.start(settings={"room": {
+        **limit, **({} if kind == "plain" else {"listeners":
+                    "[{bind: '127.0.0.1:0', tls: {certificate: '%s', key_file: '%s'}}]" % certificate})}})
+    logins = [wire.login(f"d{n}", [wire.session(7, f"reg-{n}", app.token(f"reg-{n}"))]) for n in range(60)]
+    with asleep(new_cluster.room) if kind == "plain" else contextlib.nullcontext():
+        phones = [new_cluster.phone(tls=None if kind == "plain" else context(certificate)) for _ in logins]
+        for phone, login in zip(phones[::2], logins[::2]):
+            phone.send_bytes(login)
+        for phone, login in zip(phones[1::2], logins[1::2]):
+            phone.send_bytes(login[:20])
+    for phone, login in zip(phones[1::2], logins[1::2]):
+        phone.send_bytes(login[20:])
+    for phone in phones:
+        phone.expect("login_ack")
+        phone.send_bytes(wire.frame(wire.PING))
+        phone.expect("pong")
+    assert new_cluster.room.metric("holdfast_room_logged_in_connections") == 60
+
+
+def test_a_wrong_first_frame_that_is_read_at_once_is_answered(new_cluster):
+    """It never was in any set before; its end is awaited all the same."""
+    new_cluster.add_app(7)
+    new_cluster.start()
+    phone = new_cluster.phone()
+    phone.send_bytes(wire.frame(wire.PING) + UNKNOWN * 8)
+    assert phone.wait_closed().code == 4008
+    phone.link.close()
+    wait_until(lambda: new_cluster.room.metric("holdfast_room_connections") == 0, 2)
