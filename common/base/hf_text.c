@@ -68,6 +68,9 @@ bool hf_text_is_id(const void *data, size_t len, size_t max)
 	if (len == 0 || len > max)
 		return false;
 	for (size_t at = 0; at < len; at += n) {
+		n = 1;
+		if (p[at] >= 0x20 && p[at] < 0x7f) /* nearly all of nearly all ids */
+			continue;
 		n = hf_text_char_len(p + at, len - at);
 		if (n == 0 || hf_text_is_control(p + at, n))
 			return false;

@@ -11,13 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "hf_hash.h"
 #include "hf_text.h"
 
 #define MAC_SIZE  32
 #define MAC_TEXT  43 /* base64url of MAC_SIZE bytes */
 #define DEPTH_MAX 8  /* nested arrays and objects in claims we ignore */
 /* Decoding needs 3/4 of the characters; the encoder of hf_text.h wants 3 spare bytes. */
-#define JSON_MAX (HF_TOKEN_MAX * 3 / 4 + 4)
+#define JSON_MAX        (HF_TOKEN_MAX * 3 / 4 + 4)
+#define HEADERS_KEPT    16u
+#define HEADER_KEPT_MAX 128u
 /* NumericDate in seconds: year 9999, so that milliseconds never overflow. */
 #define SECONDS_MAX 253402300799.0
 
@@ -103,8 +106,9 @@ static json_t *decode_part(struct hf_bytes part)
 	return NULL;
 }
 
-static enum hf_token_result find_key(struct hf_bytes header, const struct hf_token_key *keys,
-				     size_t key_count, const struct hf_token_key **ret_key)
+/* Which key a header names. */
+static enum hf_token_result read_header(struct hf_bytes header,
+					char ret_key_id[HF_TOKEN_KEY_ID_MAX + 1])
 {
 	enum hf_token_result result = HF_TOKEN_KEY_UNKNOWN;
 	json_t *root = decode_part(header);
@@ -113,19 +117,50 @@ static enum hf_token_result find_key(struct hf_bytes header, const struct hf_tok
 
 	if (root == NULL || !json_is_string(alg) || (kid != NULL && !json_is_string(kid)) ||
 	    json_object_get(root, "crit") != NULL) { /* RFC 7515 4.1.11: we understand none */
-		json_decref(root);
-		return HF_TOKEN_MALFORMED;
-	}
-	if (strcmp(json_string_value(alg), "HS256") != 0)
+		result = HF_TOKEN_MALFORMED;
+	} else if (strcmp(json_string_value(alg), "HS256") != 0) {
 		result = HF_TOKEN_BAD_SIGNATURE;
-	for (size_t i = 0; result == HF_TOKEN_KEY_UNKNOWN && kid != NULL && i < key_count; i++) {
-		if (strcmp(json_string_value(kid), keys[i].id) == 0) {
-			*ret_key = &keys[i];
-			result = HF_TOKEN_OK;
-		}
+	} else if (kid != NULL && json_string_length(kid) <= HF_TOKEN_KEY_ID_MAX) {
+		memcpy(ret_key_id, json_string_value(kid), json_string_length(kid) + 1);
+		result = HF_TOKEN_OK;
 	}
 	json_decref(root);
 	return result;
+}
+
+/* All tokens of a key begin with the same header, so those that came last are not read again. */
+static enum hf_token_result find_key(struct hf_bytes header, const struct hf_token_key *keys,
+				     size_t key_count, const struct hf_token_key **ret_key)
+{
+	static struct {
+		uint8_t text[HEADER_KEPT_MAX];
+		size_t len;
+		char key_id[HF_TOKEN_KEY_ID_MAX + 1];
+	} kept[HEADERS_KEPT], *known;
+	char read[HF_TOKEN_KEY_ID_MAX + 1];
+	const char *key_id = read;
+
+	known = &kept[hf_hash(header.data, header.len) % HEADERS_KEPT];
+	if (known->len > 0 && hf_bytes_equal(hf_bytes_of(known->text, known->len), header)) {
+		key_id = known->key_id;
+	} else {
+		enum hf_token_result result = read_header(header, read);
+
+		if (result != HF_TOKEN_OK)
+			return result;
+		if (header.len <= HEADER_KEPT_MAX) {
+			memcpy(known->text, header.data, header.len);
+			memcpy(known->key_id, read, sizeof(read));
+			known->len = header.len;
+		}
+	}
+	for (size_t i = 0; i < key_count; i++) {
+		if (strcmp(key_id, keys[i].id) == 0) {
+			*ret_key = &keys[i];
+			return HF_TOKEN_OK;
+		}
+	}
+	return HF_TOKEN_KEY_UNKNOWN;
 }
 
 /* One context for the process: fetching the algorithm costs more than a MAC of a token. */
@@ -151,12 +186,28 @@ static EVP_MAC_CTX *mac_context(void)
 	return context;
 }
 
+/* To make the context of a secret costs more than the MAC of a token, and the next token's is
+ * mostly the same. */
+static bool mac_begin(EVP_MAC_CTX *context, const struct hf_token_key *key)
+{
+	static struct hf_token_key last;
+
+	if (key->secret_len == last.secret_len &&
+	    memcmp(key->secret, last.secret, last.secret_len) == 0)
+		return EVP_MAC_init(context, NULL, 0, NULL) == 1;
+	last.secret_len = 0;
+	if (EVP_MAC_init(context, key->secret, key->secret_len, NULL) != 1)
+		return false;
+	last = *key;
+	return true;
+}
+
 static bool compute_mac(const struct hf_token_key *key, struct hf_bytes text, uint8_t ret[MAC_SIZE])
 {
 	EVP_MAC_CTX *context = mac_context();
 	size_t len = 0;
 
-	return context != NULL && EVP_MAC_init(context, key->secret, key->secret_len, NULL) == 1 &&
+	return context != NULL && mac_begin(context, key) &&
 	       EVP_MAC_update(context, text.data, text.len) == 1 &&
 	       EVP_MAC_final(context, ret, &len, MAC_SIZE) == 1 && len == MAC_SIZE;
 }

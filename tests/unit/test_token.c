@@ -294,6 +294,34 @@ static void test_times_are_held_to_within_the_skew(void **state)
 				 cases[i].result);
 }
 
+/* What is remembered of the tokens before must not let in what they would not. */
+static void test_each_token_is_checked_by_its_own_key_whatever_came_before(void **state)
+{
+	struct hf_token_key changed = keys[0];
+	struct hf_token_claims claims;
+	char good[HF_TOKEN_MAX], other[HF_TOKEN_MAX], forged[HF_TOKEN_MAX];
+	const char *second = "{\"alg\":\"HS256\",\"kid\":\"k2\",\"typ\":\"JWT\"}";
+	size_t len = make_raw(HEADER, strlen(HEADER), CLAIMS, strlen(CLAIMS), &keys[0], good);
+	size_t other_len =
+		make_raw(second, strlen(second), CLAIMS, strlen(CLAIMS), &keys[1], other);
+	size_t forged_len =
+		make_raw(HEADER, strlen(HEADER), CLAIMS, strlen(CLAIMS), &keys[1], forged);
+
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(check(good, len, &claims), HF_TOKEN_OK);
+		assert_int_equal(check(forged, forged_len, &claims), HF_TOKEN_BAD_SIGNATURE);
+		assert_int_equal(check(other, other_len, &claims), HF_TOKEN_OK);
+	}
+	changed.secret[31] ^= 1;
+	assert_int_equal(hf_token_check(hf_bytes_of(good, len), &changed, 1, 7,
+					HF_BYTES_LITERAL("reg-1"), NOW_MS, &claims),
+			 HF_TOKEN_BAD_SIGNATURE);
+	assert_int_equal(hf_token_check(hf_bytes_of(good, len), &keys[1], 1, 7,
+					HF_BYTES_LITERAL("reg-1"), NOW_MS, &claims),
+			 HF_TOKEN_KEY_UNKNOWN);
+	assert_int_equal(check(good, len, &claims), HF_TOKEN_OK);
+}
+
 static void test_a_token_is_for_one_app_and_one_registration(void **state)
 {
 	assert_int_equal(check_claims("{\"app\":8,\"sub\":\"reg-1\",\"exp\":" FUTURE_S "}"),
@@ -422,6 +450,7 @@ int main(void)
 		cmocka_unit_test(test_every_prefix_and_every_extension_is_refused),
 		cmocka_unit_test(test_tokens_over_the_limit_are_refused),
 		cmocka_unit_test(test_times_are_held_to_within_the_skew),
+		cmocka_unit_test(test_each_token_is_checked_by_its_own_key_whatever_came_before),
 		cmocka_unit_test(test_a_token_is_for_one_app_and_one_registration),
 		cmocka_unit_test(test_malformed_claims_are_refused),
 		cmocka_unit_test(test_a_raw_nul_in_the_claims_is_refused),
