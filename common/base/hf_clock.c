@@ -33,7 +33,7 @@ uint64_t hf_clock_monotonic_ns(void)
 }
 
 /* `digits` decimal digits of `value`, then `after`; returns the position behind them. */
-static char *put_number(char *pos, unsigned value, unsigned digits, char after)
+static inline char *put_number(char *pos, unsigned value, unsigned digits, char after)
 {
 	for (unsigned i = digits; i > 0; i--) {
 		pos[i - 1] = (char)('0' + value % 10);
@@ -43,19 +43,35 @@ static char *put_number(char *pos, unsigned value, unsigned digits, char after)
 	return pos + digits + 1;
 }
 
+/* Days since 1970-01-01 as year, month and day; gmtime_r() would look at the time zone, and lock
+ * it. Years that begin in March have the leap day at their end, and 400 of them have 146097 days.
+ */
+static void date_of(unsigned days, unsigned *ret_year, unsigned *ret_month, unsigned *ret_day)
+{
+	unsigned shifted = days + 719468; /* since 0000-03-01 */
+	unsigned era = shifted / 146097, in_era = shifted % 146097;
+	unsigned year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+	unsigned day = in_era - (365 * year + year / 4 - year / 100);
+	unsigned month = (5 * day + 2) / 153; /* 0: March */
+
+	*ret_day = day - (153 * month + 2) / 5 + 1;
+	*ret_month = month < 10 ? month + 3 : month - 9;
+	*ret_year = year + era * 400 + (month >= 10);
+}
+
 void hf_clock_format(uint64_t wall_ms, char *ret)
 {
 	uint64_t ms = wall_ms < NEWEST_MS ? wall_ms : NEWEST_MS;
-	time_t seconds = (time_t)(ms / 1000);
-	struct tm tm;
+	unsigned in_day = (unsigned)(ms % 86400000), seconds = in_day / 1000;
+	unsigned year, month, day;
 
-	gmtime_r(&seconds, &tm);
-	ret = put_number(ret, (unsigned)tm.tm_year + 1900, 4, '-');
-	ret = put_number(ret, (unsigned)tm.tm_mon + 1, 2, '-');
-	ret = put_number(ret, (unsigned)tm.tm_mday, 2, 'T');
-	ret = put_number(ret, (unsigned)tm.tm_hour, 2, ':');
-	ret = put_number(ret, (unsigned)tm.tm_min, 2, ':');
-	ret = put_number(ret, (unsigned)tm.tm_sec, 2, '.');
-	ret = put_number(ret, (unsigned)(ms % 1000), 3, 'Z');
+	date_of((unsigned)(ms / 86400000), &year, &month, &day);
+	ret = put_number(ret, year, 4, '-');
+	ret = put_number(ret, month, 2, '-');
+	ret = put_number(ret, day, 2, 'T');
+	ret = put_number(ret, seconds / 3600, 2, ':');
+	ret = put_number(ret, seconds / 60 % 60, 2, ':');
+	ret = put_number(ret, seconds % 60, 2, '.');
+	ret = put_number(ret, in_day % 1000, 3, 'Z');
 	*ret = '\0';
 }

@@ -174,17 +174,19 @@ static const char base64_digits[2][65] = {
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
 };
 
-/* Of each character: its digit, 0..63, or BASE64_BAD. */
-#define BASE64_BAD 0xff
-static uint8_t base64_values[2][256];
+/* Of each character in each of four places: its digit where it belongs in 24 bits, or a bit above
+ * them all. */
+#define BASE64_BAD 0xff000000u
+static uint32_t base64_values[2][4][256];
 
 static void base64_fill_values(void)
 {
-	memset(base64_values, BASE64_BAD, sizeof(base64_values));
-	for (unsigned url = 0; url < 2; url++) {
-		for (unsigned digit = 0; digit < 64; digit++)
-			base64_values[url][(uint8_t)base64_digits[url][digit]] = (uint8_t)digit;
-	}
+	memset(base64_values, 0xff, sizeof(base64_values));
+	for (unsigned url = 0; url < 2; url++)
+		for (unsigned place = 0; place < 4; place++)
+			for (uint32_t digit = 0; digit < 64; digit++)
+				base64_values[url][place][(uint8_t)base64_digits[url][digit]] =
+					digit << (18 - 6 * place);
 }
 
 /* Length of `text` without its padding; -EINVAL if there is more or less of it than allowed. */
@@ -204,35 +206,33 @@ static ssize_t base64_unpadded_len(const char *text, size_t len, bool url)
 ssize_t hf_base64_decode(const char *text, size_t len, bool url, uint8_t *ret)
 {
 	ssize_t digits = base64_unpadded_len(text, len, url);
-	const uint8_t *values = base64_values[url], *p = (const uint8_t *)text;
-	uint8_t *pos = ret, bad = 0;
-	uint32_t bits = 0;
-	unsigned have = 0;
+	const uint32_t(*values)[256] = base64_values[url];
+	const uint8_t *p = (const uint8_t *)text;
+	uint32_t bad = 0, last = 0;
+	uint8_t *pos = ret;
 
 	if (digits < 0)
 		return digits;
-	if (values['A'] == values['B']) /* not filled yet */
+	if (values[0]['A'] == values[0]['B']) /* not filled yet */
 		base64_fill_values();
-	for (; digits >= 4; digits -= 4, p += 4) {
-		uint8_t a = values[p[0]], b = values[p[1]], c = values[p[2]], d = values[p[3]];
+	for (; digits >= 4; digits -= 4, p += 4, pos += 3) {
+		uint32_t bits =
+			values[0][p[0]] | values[1][p[1]] | values[2][p[2]] | values[3][p[3]];
 
-		bad |= a | b | c | d;
-		*pos++ = (uint8_t)(a << 2 | b >> 4);
-		*pos++ = (uint8_t)(b << 4 | c >> 2);
-		*pos++ = (uint8_t)(c << 6 | d);
+		bad |= bits;
+		pos[0] = (uint8_t)(bits >> 16);
+		pos[1] = (uint8_t)(bits >> 8);
+		pos[2] = (uint8_t)bits;
 	}
-	for (; digits > 0; digits--) {
-		bad |= values[*p];
-		bits = bits << 6 | (values[*p++] & 63u);
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			*pos++ = (uint8_t)(bits >> have);
-		}
-	}
-	if (bad > 63)
+	for (ssize_t i = 0; i < digits; i++) /* 2 or 3 for the last 1 or 2 bytes */
+		last |= values[i][p[i]];
+	if (digits >= 2)
+		*pos++ = (uint8_t)(last >> 16);
+	if (digits == 3)
+		*pos++ = (uint8_t)(last >> 8);
+	if (((bad | last) & BASE64_BAD) != 0)
 		return -EINVAL;
-	if ((bits & ((1u << have) - 1)) != 0)
+	if ((last & (digits == 2 ? 0xffffu : 0xffu)) != 0)
 		return -EINVAL; /* another text would decode to the same bytes */
 	return pos - ret;
 }

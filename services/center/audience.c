@@ -1,4 +1,5 @@
 /* services/center/audience.c - who a send is for: JSON to lists of names and an Hf__Audience. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -27,19 +28,6 @@ static size_t drop_duplicates(struct hf_bytes *ids, size_t count)
 		if (!hf_bytes_equal(ids[i], ids[kept - 1]))
 			ids[kept++] = ids[i];
 	return kept;
-}
-
-/* How many elements an array has that was read before. */
-static size_t count_items(struct hf_bytes list)
-{
-	struct json_walk walk;
-	struct hf_bytes key, item;
-	size_t count = 0;
-
-	if (json_walk_begin(&walk, list, '[') == 0)
-		while (json_walk_next(&walk, &key, &item) == 1)
-			count++;
-	return count;
 }
 
 static bool is_plain_text(struct hf_bytes item)
@@ -80,7 +68,9 @@ int request_parse_ids(struct hf_bytes list, const char *field, size_t count_max,
 {
 	struct json_walk walk;
 	struct hf_bytes key, item;
-	size_t count = 0, room;
+	/* An id, its quotes and a comma are 4 bytes. */
+	size_t count = 0, room = HF_MIN(count_max, list.len / 4 + 1);
+	int err = 0;
 
 	*ret = NULL;
 	*ret_count = 0;
@@ -89,19 +79,20 @@ int request_parse_ids(struct hf_bytes list, const char *field, size_t count_max,
 	if (json_walk_begin(&walk, list, '[') < 0)
 		return problem_set(ret_problem, 400, "BAD_AUDIENCE", field, NULL,
 				   "%s must be an array of texts", field);
-	room = count_items(list);
-	if (room > count_max)
-		return problem_set(ret_problem, 400, "TOO_MANY_TARGETS", field, NULL,
-				   "%s may have %zu entries at most", field, count_max);
-	*ret = hf_arena_alloc(arena, HF_MAX(room, (size_t)1) * sizeof(**ret));
+	*ret = hf_arena_alloc(arena, room * sizeof(**ret));
 	if (*ret == NULL)
 		return request_out_of_memory(ret_problem);
-	while (count < room && json_walk_next(&walk, &key, &item) == 1) {
-		int err = parse_id(item, field, len_max, arena, &(*ret)[count++], ret_problem);
-
-		if (err < 0)
-			return err;
+	while (json_walk_next(&walk, &key, &item) == 1) {
+		if (err == 0 && count < room)
+			err = parse_id(item, field, len_max, arena, &(*ret)[count], ret_problem);
+		count++;
 	}
+	if (count > count_max)
+		return problem_set(ret_problem, 400, "TOO_MANY_TARGETS", field, NULL,
+				   "%s may have %zu entries at most", field, count_max);
+	if (err < 0)
+		return err;
+	assert(count <= room);
 	*ret_count = drop_duplicates(*ret, count);
 	return 0;
 }

@@ -20,8 +20,7 @@ struct slot {
 	struct batch *batch;
 	struct hf_bytes request; /* in the body, which lives as long as the exchange */
 	struct send *send;       /* under way */
-	char *text;              /* its result */
-	size_t len;
+	struct hf_buffer result;
 };
 
 struct batch {
@@ -37,27 +36,39 @@ static void batch_free(struct batch *batch)
 {
 	hf_task_cancel(batch->center->loop, &batch->task);
 	for (size_t i = 0; i < batch->count; i++)
-		free(batch->slots[i].text);
+		hf_buffer_deinit(&batch->slots[i].result);
 	free(batch);
 }
 
-static void answer(struct batch *batch)
+/* {"results":[...]}. 0 or -ENOMEM, also when there was no memory for one of them. */
+static int word_answer(const struct batch *batch, struct hf_buffer *ret)
+{
+	size_t size = 16;
+	int err;
+
+	for (size_t i = 0; i < batch->count; i++)
+		size += hf_buffer_len(&batch->slots[i].result) + 1;
+	err = hf_buffer_reserve(ret, size) != NULL ? 0 : -ENOMEM;
+	for (size_t i = 0; err == 0 && i < batch->count; i++) {
+		const struct hf_buffer *result = &batch->slots[i].result;
+		const char *before = i == 0 ? "{\"results\":[" : ",";
+
+		err = hf_buffer_append(ret, before, strlen(before));
+		if (err == 0)
+			err = hf_buffer_len(result) > 0
+				      ? hf_buffer_append(ret, hf_buffer_data(result),
+							 hf_buffer_len(result))
+				      : -ENOMEM;
+	}
+	return err == 0 ? hf_buffer_append(ret, "]}", 2) : err;
+}
+
+static void answer_all(struct batch *batch)
 {
 	const struct hf_app *app = hf_apps_get(batch->center->apps, batch->app);
 	struct hf_buffer text = { 0 };
-	int err = hf_buffer_printf(&text, "{\"results\":[");
+	int err = word_answer(batch, &text);
 
-	for (size_t i = 0; err == 0 && i < batch->count; i++) {
-		if (i > 0)
-			err = hf_buffer_append(&text, ",", 1);
-		if (err == 0)
-			err = batch->slots[i].text != NULL
-				      ? hf_buffer_append(&text, batch->slots[i].text,
-							 batch->slots[i].len)
-				      : -ENOMEM;
-	}
-	if (err == 0)
-		err = hf_buffer_append(&text, "]}", 2);
 	if (app != NULL)
 		quota_headers(batch->center, app, batch->exchange);
 	if (err == 0)
@@ -70,16 +81,14 @@ static void answer(struct batch *batch)
 	batch_free(batch);
 }
 
-static void on_sent(const struct send_answer *result, void *ctx)
+static void on_sent(const struct send_answer *answer, void *ctx)
 {
 	struct slot *slot = ctx;
 	struct batch *batch = slot->batch;
 
 	slot->send = NULL;
-	slot->text = malloc(result->len > 0 ? result->len : 1);
-	if (slot->text != NULL && result->len > 0)
-		memcpy(slot->text, result->text, result->len);
-	slot->len = result->len;
+	slot->result = *answer->text;
+	hf_buffer_init(answer->text);
 	batch->open--;
 	if (batch->open == 0 && batch->started == batch->count)
 		hf_task_schedule(batch->center->loop, &batch->task); /* answers */
@@ -101,12 +110,15 @@ static void start_next(struct batch *batch)
 
 static void fail_rest(struct batch *batch, const struct problem *problem)
 {
-	while (batch->started < batch->count) {
-		struct slot *slot = &batch->slots[batch->started++];
+	char *text = problem_text(problem, hf_http_exchange_request_id(batch->exchange));
 
-		slot->text = problem_text(problem, hf_http_exchange_request_id(batch->exchange));
-		slot->len = slot->text != NULL ? strlen(slot->text) : 0;
+	for (; batch->started < batch->count; batch->started++) {
+		struct hf_buffer *result = &batch->slots[batch->started].result;
+
+		if (text != NULL && hf_buffer_append(result, text, strlen(text)) < 0)
+			hf_buffer_deinit(result); /* word_answer() sees that it is missing */
 	}
+	free(text);
 }
 
 static void on_task(void *ctx)
@@ -125,7 +137,7 @@ static void on_task(void *ctx)
 	if (batch->started < batch->count)
 		hf_task_schedule(batch->center->loop, &batch->task);
 	else if (batch->open == 0)
-		answer(batch);
+		answer_all(batch);
 }
 
 static void on_client_left(struct hf_http_exchange *exchange, void *ctx)

@@ -17,14 +17,36 @@ static void skip_space(struct json_walk *walk)
 		walk->pos++;
 }
 
+#define PLAIN_MAX 32
+
+const uint8_t *json_skip_plain(const uint8_t *pos, const uint8_t *end)
+{
+	static const bool stops[256] = {
+		[0x00 ... 0x1f] = true,
+		['"'] = true,
+		['\\'] = true,
+		[0x80 ... 0xff] = true,
+	};
+	const uint8_t *limit = end - pos > PLAIN_MAX ? pos + PLAIN_MAX : end;
+
+	while (pos < limit && !stops[*pos])
+		pos++;
+	return pos;
+}
+
 /* Pass over the string at `pos`, which is its opening quote. Payloads are most of what is walked,
  * so the common case, no escape, goes at the speed of memchr(). */
 static int skip_string(struct json_walk *walk)
 {
 	const uint8_t *start = walk->pos + 1;
-	const uint8_t *quote = memchr(start, '"', (size_t)(walk->end - start));
+	const uint8_t *quote = json_skip_plain(start, walk->end);
 	uint8_t lowest = UINT8_MAX;
 
+	if (quote < walk->end && *quote == '"') {
+		walk->pos = quote + 1;
+		return 0;
+	}
+	quote = memchr(start, '"', (size_t)(walk->end - start));
 	if (quote == NULL)
 		return -EINVAL;
 	if (memchr(start, '\\', (size_t)(quote - start)) == NULL) {

@@ -17,6 +17,11 @@
  * object). */
 HF_MUST_CHECK json_t *json_parse_object(struct hf_bytes text, struct problem *ret_problem);
 
+/* The first of the next bytes that is a quote, a backslash, a control character, or no ASCII; or
+ * the end, or where it gave up: this is quick for names, and long strings are better searched
+ * otherwise. */
+const uint8_t *json_skip_plain(const uint8_t *pos, const uint8_t *end);
+
 /* Walk the members of an object or the elements of an array, as text. */
 struct json_walk {
 	const uint8_t *pos, *end;

@@ -57,8 +57,8 @@ static int read_escaped(struct reader *reader)
 	return 0;
 }
 
-/* The string at `pos`, if there is one; `ret` has its quotes. Payloads are most of what is read:
- * this goes over them in the strides of memchr() and of a loop without branches. */
+/* The string at `pos`, if there is one; `ret` has its quotes. Most are names; most bytes are in
+ * payloads: this goes over them in the strides of memchr() and of a loop without branches. */
 static int read_string(struct reader *reader, struct hf_bytes *ret)
 {
 	const uint8_t *open = reader->pos, *start = open + 1, *quote;
@@ -67,6 +67,12 @@ static int read_string(struct reader *reader, struct hf_bytes *ret)
 
 	if (!is_at(reader, '"'))
 		return -EINVAL;
+	reader->pos = json_skip_plain(start, reader->end);
+	if (is_at(reader, '"')) {
+		reader->pos++;
+		*ret = hf_bytes_of(open, (size_t)(reader->pos - open));
+		return 0;
+	}
 	quote = memchr(start, '"', (size_t)(reader->end - start));
 	if (quote == NULL)
 		return -EINVAL;
@@ -318,7 +324,8 @@ int json_value(struct hf_bytes text, json_t **ret_value)
 void json_clear(struct json_slot *slots, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		json_decref(slots[i].value);
+		if (slots[i].value != NULL)
+			json_decref(slots[i].value);
 }
 
 static int make_trees(const struct json_shape *shape, struct json_slot *slots)

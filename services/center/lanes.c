@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "center.h"
-#include "hf_clock.h"
 #include "message.h"
 
 /* Peers seen while a queue is taken apart: there are few, so they are found by looking. */
@@ -50,7 +49,6 @@ static struct lane_batch *batch_new(struct lanes *lanes, size_t room)
 	if (batch == NULL)
 		return NULL;
 	batch->center = lanes->center;
-	batch->started_ns = hf_clock_monotonic_ns();
 	batch->count = 0;
 	return batch;
 }

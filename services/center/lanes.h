@@ -20,7 +20,6 @@ TAILQ_HEAD(target_list, target);
 /* The recipients of one call; ctx of its closure. */
 struct lane_batch {
 	struct center *center;
-	uint64_t started_ns;
 	uint32_t node; /* number of who is asked; 0: nobody is there */
 	size_t count;
 	struct target *targets[];

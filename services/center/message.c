@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "hf_clock.h"
 #include "hf_wire.h"
 
 #define RETRY_BASE_MS 50
@@ -25,7 +24,6 @@ static void message_free(struct message *message)
 	center->ack_waits -= message->ack_waits;
 	hf_wheel_disarm(&message->retry_timer);
 	hf_wheel_disarm(&message->pace_timer);
-	free(message->frame);
 	free(message);
 }
 
@@ -37,8 +35,13 @@ static void free_if_over(struct message *message)
 		message_free(message);
 }
 
-int message_build_frame(uint64_t id, uint32_t app, const struct request *request,
-			uint8_t **ret_frame, size_t *ret_len)
+size_t message_frame_max(const struct request *request)
+{
+	return request->payload.len + HF_WIRE_PUSH_OVERHEAD;
+}
+
+ssize_t message_build_frame(uint64_t id, uint32_t app, const struct request *request,
+			    uint8_t *ret_frame)
 {
 	struct hf_wire_push push = {
 		.message_id = id,
@@ -47,20 +50,8 @@ int message_build_frame(uint64_t id, uint32_t app, const struct request *request
 		.qos = request->class != REQUEST_TRANSIENT, /* what is not stored is not acked */
 		.payload = request->payload,
 	};
-	size_t size = request->payload.len + HF_WIRE_PUSH_OVERHEAD;
-	uint8_t *frame = malloc(size);
-	ssize_t n;
 
-	if (frame == NULL)
-		return -ENOMEM;
-	n = hf_wire_encode_push(&push, frame, size);
-	if (n < 0) {
-		free(frame);
-		return (int)n;
-	}
-	*ret_frame = frame;
-	*ret_len = (size_t)n;
-	return 0;
+	return hf_wire_encode_push(&push, ret_frame, message_frame_max(request));
 }
 
 void message_fill_delivery(Hf__Delivery *delivery, const struct request *request)
@@ -96,21 +87,25 @@ static ProtobufCBinaryData keep(ProtobufCBinaryData bytes, uint8_t **at)
 	return bytes;
 }
 
-/* For as long as the message: what the request points to goes behind the names at `room`. Nothing
- * for a message without options. */
-static void fill_delivery(struct message *message, const struct request *request, uint8_t *room)
+/* For as long as the message: what the request points to goes to `room`. Nothing for a message
+ * without options. Returns what is left of the room. */
+static uint8_t *fill_delivery(struct message *message, const struct request *request, uint8_t *room)
 {
 	Hf__Delivery *delivery = &message->delivery_of;
 
+	if (!request->high && request->collapse_key[0] == '\0' && request->receipts == 0 &&
+	    request->label[0] == '\0')
+		return room;
 	message_fill_delivery(delivery, request);
 	delivery->label.data = (uint8_t *)message->label;
 	delivery->collapse_key = keep(delivery->collapse_key, &room);
 	delivery->receipt_params = keep(delivery->receipt_params, &room);
-	if (hf__delivery__get_packed_size(delivery) > 0)
-		message->delivery = delivery;
+	message->delivery = delivery;
+	return room;
 }
 
-static void fill_targets(struct message *message, const struct request *request, uint8_t *names)
+/* Names go to `room`; returns what is left of it. */
+static uint8_t *fill_targets(struct message *message, const struct request *request, uint8_t *names)
 {
 	for (size_t i = 0; i < request->target_count; i++) {
 		struct target *target = &message->targets[i];
@@ -125,6 +120,7 @@ static void fill_targets(struct message *message, const struct request *request,
 		names += registration.len;
 	}
 	message->target_count = (uint32_t)request->target_count;
+	return names;
 }
 
 static void remember(const struct message *message)
@@ -154,25 +150,16 @@ static uint64_t expiry_of(const struct message *message, const struct request *r
 	return from_ms + spread_ms + message->center->config->route_total_ms;
 }
 
-int message_new(struct center *center, const struct hf_app *app, const struct request *request,
-		uint64_t id, struct message **ret_message)
+/* What it begins with; all else is 0. */
+static void init(struct message *message, struct center *center, const struct hf_app *app,
+		 const struct request *request, uint64_t id)
 {
-	size_t names_len = 0, targets_size = request->target_count * sizeof(struct target);
-	struct message *message;
-	int err;
-
-	for (size_t i = 0; i < request->target_count; i++)
-		names_len += request->targets[i].len;
-	message = calloc(1, sizeof(*message) + targets_size + names_len +
-				    strlen(request->collapse_key) + request->receipt_params.len);
-	if (message == NULL)
-		return -ENOMEM;
 	message->center = center;
 	message->class = request->class;
 	message->app = app->id;
 	message->cap = app->stored_per_registration;
 	message->wall_ms = hf_loop_wall_ms(center->loop);
-	message->started_ns = hf_clock_monotonic_ns();
+	message->started_us = hf_loop_now_us(center->loop);
 	message->id = id != 0 ? id : hf_id_next(&center->service->ids, message->wall_ms);
 	message->expires_ms = expiry_of(message, request);
 	message->rate_per_second = request->rate_per_second;
@@ -181,25 +168,44 @@ int message_new(struct center *center, const struct hf_app *app, const struct re
 	message->durability = HF__DURABILITY__COMMITTED;
 	message->store_reason = "STORE_UNAVAILABLE";
 	message->owned = true;
+	memcpy(message->label, request->label, sizeof(message->label));
 	TAILQ_INIT(&message->retry);
 	hf_timer_init(&message->retry_timer, on_retry_timer, message);
 	hf_timer_init(&message->pace_timer, on_pace_timer, message);
-	err = message_build_frame(message->id, message->app, request, &message->frame,
-				  &message->frame_len);
-	if (err < 0) {
+}
+
+int message_new(struct center *center, const struct hf_app *app, const struct request *request,
+		uint64_t id, struct message **ret_message)
+{
+	size_t fixed_size = sizeof(struct message) + request->target_count * sizeof(struct target);
+	size_t bytes = strlen(request->collapse_key) + request->receipt_params.len +
+		       message_frame_max(request);
+	struct message *message;
+	uint8_t *room;
+	ssize_t n;
+
+	for (size_t i = 0; i < request->target_count; i++)
+		bytes += request->targets[i].len;
+	message = malloc(fixed_size + bytes);
+	if (message == NULL)
+		return -ENOMEM;
+	memset(message, 0, fixed_size);
+	init(message, center, app, request, id);
+	room = fill_targets(message, request, (uint8_t *)message + fixed_size);
+	room = fill_delivery(message, request, room);
+	n = message_build_frame(message->id, message->app, request, room);
+	if (n < 0) {
 		free(message);
-		return err;
+		return (int)n;
 	}
-	fill_targets(message, request, (uint8_t *)&message->targets[request->target_count]);
+	message->frame = room;
+	message->frame_len = (size_t)n;
 	center->messages_open++;
 	center->targets_open += message->target_count;
 	center->frame_bytes += message->frame_len;
 	if (request->wait == REQUEST_WAIT_ACKED)
 		message->ack_waits = message->target_count;
 	center->ack_waits += message->ack_waits;
-	memcpy(message->label, request->label, sizeof(message->label));
-	fill_delivery(message, request,
-		      (uint8_t *)&message->targets[request->target_count] + names_len);
 	TAILQ_INSERT_TAIL(&center->messages, message, link);
 	*ret_message = message;
 	return 0;
@@ -268,7 +274,7 @@ static void finish_storing(struct message *message)
 	}
 	if (message->class != REQUEST_TRANSIENT)
 		hf_histogram_record(center->counters.store_us,
-				    (hf_clock_monotonic_ns() - message->started_ns) / 1000);
+				    hf_loop_now_us(center->loop) - message->started_us);
 	message->pending = message->accepted;
 	if (message_is_paced(message)) {
 		message->paced_since_ms = hf_loop_now_ms(center->loop);

@@ -54,9 +54,9 @@ struct message {
 	enum message_phase phase;
 	enum request_class class;
 	uint64_t id, expires_ms, wall_ms;
-	uint64_t started_ns, deadline_ms; /* monotonic; deadline of the phase */
+	uint64_t started_us, deadline_ms; /* monotonic; deadline of the phase */
 	uint32_t app, cap;
-	uint8_t *frame;
+	uint8_t *frame; /* in this record, as are the names of its targets */
 	size_t frame_len;
 	message_cb on_event;
 	void *ctx;
@@ -88,9 +88,11 @@ HF_MUST_CHECK int message_new(struct center *center, const struct hf_app *app,
 void message_fill_delivery(Hf__Delivery *delivery, const struct request *request);
 /* What message_new() and message_build_frame() ended with, as a refusal. */
 void message_problem(int err, struct problem *ret_problem);
-/* The frame that every recipient will read, malloc'd. 0, -ENOMEM or -EMSGSIZE. */
-HF_MUST_CHECK int message_build_frame(uint64_t id, uint32_t app, const struct request *request,
-				      uint8_t **ret_frame, size_t *ret_len);
+/* The frame that every recipient will read, into room of message_frame_max() bytes. Its length, or
+ * -EMSGSIZE. */
+size_t message_frame_max(const struct request *request);
+HF_MUST_CHECK ssize_t message_build_frame(uint64_t id, uint32_t app, const struct request *request,
+					  uint8_t *ret_frame);
 /* Begin. Events come later from the loop, but for MESSAGE_STORED of a transient one: at once. */
 void message_start(struct message *message, message_cb on_event, void *ctx);
 /* No more events; the message goes on by itself. One that was never started is gone. */

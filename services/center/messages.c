@@ -28,8 +28,8 @@ static void on_sent(const struct send_answer *answer, void *ctx)
 		snprintf(seconds, sizeof(seconds), "%d", answer->retry_after_s);
 		hf_http_add_header(waiting->exchange, "Retry-After", seconds);
 	}
-	hf_http_respond(waiting->exchange, answer->status, "application/json", answer->text,
-			answer->len);
+	hf_http_respond(waiting->exchange, answer->status, "application/json",
+			hf_buffer_data(answer->text), hf_buffer_len(answer->text));
 	free(waiting);
 }
 

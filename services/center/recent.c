@@ -12,13 +12,13 @@ int recent_init(struct recent *recent, size_t limit)
 	return hf_table_init(&recent->table);
 }
 
-static void forget_oldest(struct recent *recent)
+static struct recent_entry *take_oldest(struct recent *recent)
 {
 	struct recent_entry *entry = TAILQ_FIRST(&recent->order);
 
 	TAILQ_REMOVE(&recent->order, entry, link);
 	hf_table_remove(&recent->table, &entry->node);
-	free(entry);
+	return entry;
 }
 
 void recent_deinit(struct recent *recent)
@@ -26,20 +26,18 @@ void recent_deinit(struct recent *recent)
 	if (recent->limit == 0)
 		return;
 	while (!TAILQ_EMPTY(&recent->order))
-		forget_oldest(recent);
+		free(take_oldest(recent));
 	hf_table_deinit(&recent->table);
 }
 
 struct recent_entry *recent_add(struct recent *recent, uint64_t id, uint32_t app)
 {
-	struct recent_entry *entry = calloc(1, sizeof(*entry));
+	bool full = recent->table.count >= recent->limit;
+	struct recent_entry *entry = full ? take_oldest(recent) : malloc(sizeof(*entry));
 
 	if (entry == NULL)
 		return NULL;
-	if (recent->table.count >= recent->limit)
-		forget_oldest(recent);
-	entry->id = id;
-	entry->app = app;
+	*entry = (struct recent_entry){ .id = id, .app = app };
 	hf_table_insert(&recent->table, &entry->node, hf_hash_u64(id));
 	TAILQ_INSERT_TAIL(&recent->order, entry, link);
 	return entry;

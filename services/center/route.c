@@ -6,7 +6,6 @@
  * once". */
 #include <stdlib.h>
 
-#include "hf_clock.h"
 #include "hf_rpc.h"
 #include "message.h"
 
@@ -158,7 +157,7 @@ static void pushed(struct target *target, Hf__PushResult result)
 		break;
 	case HF__PUSH_RESULT__WRITTEN:
 		hf_histogram_record(center->counters.write_us,
-				    (hf_clock_monotonic_ns() - target->message->started_ns) / 1000);
+				    hf_loop_now_us(center->loop) - target->message->started_us);
 		++*center->counters.written;
 		message_target_done(target, TARGET_WRITTEN);
 		break;

@@ -2,7 +2,6 @@
 #include "send.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "quota.h"
@@ -27,8 +26,7 @@ void send_finish(struct send *send)
 {
 	struct send_answer answer = {
 		.status = send->status,
-		.text = (const char *)hf_buffer_data(&send->text),
-		.len = hf_buffer_len(&send->text),
+		.text = &send->text,
 		.replayed = send->replayed,
 		.retry_after_s = send->retry_after_s,
 	};
@@ -181,18 +179,21 @@ struct send *send_begin(struct center *center, const struct send_input *input, s
 	struct problem problem;
 
 	if (send == NULL) {
-		struct send_answer answer = {
-			.status = 503, .text = "{}", .len = 2, .retry_after_s = 1
-		};
+		struct hf_buffer text = { 0 };
+		struct send_answer answer = { .status = 503, .text = &text, .retry_after_s = 1 };
 
+		if (hf_buffer_append(&text, "{}", 2) < 0)
+			answer.status = 500;
 		done(&answer, ctx);
+		hf_buffer_deinit(&text);
 		return NULL;
 	}
 	send->center = center;
 	send->done = done;
 	send->ctx = ctx;
 	send->in_begin = true;
-	snprintf(send->request_id, sizeof(send->request_id), "%s", input->request_id);
+	memcpy(send->request_id, input->request_id,
+	       strnlen(input->request_id, REQUEST_ID_TEXT_MAX));
 	hf_timer_init(&send->timer, on_timer, send);
 	TAILQ_INSERT_TAIL(&center->sends, send, link);
 

@@ -6,6 +6,7 @@
 #define CENTER_SEND_H
 
 #include "center.h"
+#include "hf_buffer.h"
 
 struct send;
 
@@ -18,8 +19,7 @@ struct send_input {
 
 struct send_answer {
 	unsigned status;
-	const char *text; /* JSON; borrowed for the callback */
-	size_t len;
+	struct hf_buffer *text; /* JSON; the callback may take what is in it */
 	bool replayed;
 	int retry_after_s; /* < 0: none */
 };

@@ -227,16 +227,18 @@ static int pack_broadcast(struct send *send, Hf__Job *job)
 	const struct request *request = &plan->request;
 	Hf__Broadcast broadcast = HF__BROADCAST__INIT;
 	Hf__Delivery delivery = HF__DELIVERY__INIT;
-	uint8_t *frame;
-	size_t frame_len;
-	int err = message_build_frame(job->id, job->app, request, &frame, &frame_len);
+	uint8_t *frame = hf_arena_alloc(&plan->arena, message_frame_max(request));
+	ssize_t n;
 
-	if (err < 0)
-		return err;
+	if (frame == NULL)
+		return -ENOMEM;
+	n = message_build_frame(job->id, job->app, request, frame);
+	if (n < 0)
+		return (int)n;
 	message_fill_delivery(&delivery, request);
 	broadcast.message_id = job->id;
 	broadcast.app = job->app;
-	broadcast.frame = (ProtobufCBinaryData){ frame_len, frame };
+	broadcast.frame = (ProtobufCBinaryData){ (size_t)n, frame };
 	broadcast.class_ = (Hf__Class)request->class;
 	/* A transient one lives as long as its pace takes, and a little. */
 	broadcast.expires_ms =
@@ -249,7 +251,6 @@ static int pack_broadcast(struct send *send, Hf__Job *job)
 	job->spec.data = hf_arena_alloc(&plan->arena, job->spec.len);
 	if (job->spec.data != NULL)
 		hf__broadcast__pack(&broadcast, job->spec.data);
-	free(frame);
 	job->keep_until_ms = broadcast.expires_ms + JOB_KEEP_MS;
 	return job->spec.data == NULL ? -ENOMEM : 0;
 }

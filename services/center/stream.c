@@ -45,7 +45,8 @@ static void on_sent(const struct send_answer *answer, void *ctx)
 
 	line->send = NULL;
 	line->over = true;
-	if (hf_buffer_append(&line->result, answer->text, answer->len) < 0)
+	if (hf_buffer_append(&line->result, hf_buffer_data(answer->text),
+			     hf_buffer_len(answer->text)) < 0)
 		line->stream->broken = true;
 	hf_task_schedule(line->stream->center->loop, &line->stream->task);
 }

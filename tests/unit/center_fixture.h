@@ -369,7 +369,8 @@ static inline void on_answer(const struct send_answer *answer, void *ctx)
 	f->answers++;
 	f->status = answer->status;
 	f->replayed = answer->replayed;
-	snprintf(f->text, sizeof(f->text), "%.*s", (int)answer->len, answer->text);
+	snprintf(f->text, sizeof(f->text), "%.*s", (int)hf_buffer_len(answer->text),
+		 (const char *)hf_buffer_data(answer->text));
 }
 
 static inline struct send *begin(struct fixture *f, const char *text, const char *key)

@@ -1,5 +1,7 @@
 #include "test_base.h"
 
+#include <time.h>
+
 #include "hf_clock.h"
 
 static void check_text(uint64_t wall_ms, const char *expected)
@@ -16,6 +18,20 @@ static void test_wall_time_is_shown_as_utc_with_milliseconds(void **state)
 	check_text(951782399999, "2000-02-28T23:59:59.999Z");
 	check_text(951782400000, "2000-02-29T00:00:00.000Z");
 	check_text(1769860798412, "2026-01-31T11:59:58.412Z");
+}
+
+static void test_each_day_of_the_calendar_is_shown(void **state)
+{
+	for (uint64_t day = 0; day < 2932897; day += 13) { /* until the end of 9999 */
+		uint64_t wall_ms = day * 86400000 + day % 86400 * 1000;
+		time_t seconds = (time_t)(wall_ms / 1000);
+		char text[HF_CLOCK_TEXT_SIZE];
+		struct tm tm;
+
+		gmtime_r(&seconds, &tm);
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+		check_text(wall_ms, text);
+	}
 }
 
 static void test_no_time_is_longer_than_the_text(void **state)
@@ -42,6 +58,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wall_time_is_shown_as_utc_with_milliseconds),
+		cmocka_unit_test(test_each_day_of_the_calendar_is_shown),
 		cmocka_unit_test(test_no_time_is_longer_than_the_text),
 		cmocka_unit_test(test_monotonic_time_never_steps_back),
 	};
