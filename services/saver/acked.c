@@ -136,6 +136,11 @@ static void on_turn_end(void *ctx)
 		flush(acked, node);
 }
 
+void saver_acked_flush(struct saver_acked *acked, const struct saver_name *name)
+{
+	flush(acked, saver_node_of(acked->saver, name));
+}
+
 enum saver_error saver_acked_add(struct saver_acked *acked, const struct saver_name *name,
 				 uint64_t id, uint64_t ttl_ms, saver_acked_cb cb, void *ctx)
 {

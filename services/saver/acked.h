@@ -27,5 +27,8 @@ typedef void (*saver_acked_cb)(bool is_new, uint64_t members, enum saver_error e
 HF_MUST_CHECK enum saver_error saver_acked_add(struct saver_acked *acked,
 					       const struct saver_name *name, uint64_t id,
 					       uint64_t ttl_ms, saver_acked_cb cb, void *ctx);
+/* Send what this turn has added on the node of that registration: before its set is read, so that
+ * what was acked first is in it. */
+void saver_acked_flush(struct saver_acked *acked, const struct saver_name *name);
 
 #endif

@@ -56,6 +56,7 @@ static void read_acked(struct saver_offer *offer)
 
 	offer->waits++;
 	offer->acked_asked = true;
+	saver_acked_flush(saver->acked, offer->name);
 	error = saver_redis_send(saver->redis, saver_node_of(saver, offer->name),
 				 SAVER_OP_BROADCAST, words, 2, on_acked, offer);
 	if (error != SAVER_OK)

@@ -436,6 +436,42 @@ def test_what_a_registration_has_acked_is_forgotten_with_the_broadcasts(new_clus
     assert 0 < int(new_cluster.redis.call("PTTL", f"hf:a:{APP}:reg-1")[0]) < 900000
 
 
+def test_what_is_acked_just_before_a_load_does_not_come_with_it(saver):
+    """As a room does it: the acks of a turn, then the loads that they made place for."""
+    numbers = [new_id(n) for n in range(20)]
+    for number in numbers:
+        append(saver, number)
+    assert ids(load(saver)) == numbers
+    calls = []
+    for number in numbers:
+        calls.append(("Ack", {"items": [{"app": APP, "registration": "reg-1", "message_ids": [number]}]}))
+        calls.append(load_request(login=False))
+    answers = rpc.call_all(saver, calls)
+    assert [ids(reply) for _, reply in answers[1::2]] == [numbers[n:] for n in range(1, 21)]
+
+
+def test_one_call_acks_broadcasts_and_messages_of_many(saver):
+    """What a room hands over at the end of a turn: more than fits in one script, of all kinds, some of it twice."""
+    names = [f"crowd-{n}" for n in range(300)]
+    stored = {name: new_id(n) for n, name in enumerate(names[:3])}
+    for name, number in stored.items():
+        store(saver, number, name)
+    first, second, unknown = new_id(10), new_id(11), new_id(12)
+    append(saver, first, delivery={"label": "first"})
+    append(saver, second)
+    assert ids(load(saver, names[0])) == [stored[names[0]], first, second]
+    items = [{"app": APP, "registration": name,
+              "message_ids": [first] + ([stored[name]] if name in stored else []) + [unknown] * (n == 7)}
+             for n, name in enumerate(names)]
+    rpc.call(saver, "Ack", {"items": items + items[:1]})
+    found = [ids(reply) for _, reply in rpc.call_all(saver, [load_request(name) for name in names])]
+    assert found == [[second]] * 300
+    wait_until(lambda: read(saver, first)["acked"] == 300)
+    assert read(saver, second)["acked"] == 0
+    assert saver.metric("holdfast_saver_broadcasts_acked_total") == 300
+    assert saver.metric("holdfast_messages_acked_total") == 3
+
+
 def test_more_than_the_cache_takes_is_loaded_all_the_same(new_cluster):
     saver = new_cluster.add("saver", broadcasts__cache="1MiB")
     saver.wait_ready()
