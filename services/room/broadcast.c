@@ -453,6 +453,8 @@ int broadcasts_open(struct room *room)
 	hf_task_init(&all->slice, walk_run, room);
 	hf_timer_init(&all->tick, on_tick, room);
 	hf_timer_init(&all->maintenance, maintain, room);
+	all->hook = (struct hf_turn_hook){ .fn = walk_on_turn_end, .ctx = room };
+	hf_loop_add_hook(room->loop, &all->hook);
 	pace_set(&all->asks, 1000 * ASKS_PER_SECOND, hf_loop_now_us(room->loop));
 	broadcasts_reload(room);
 	return 0;
@@ -474,6 +476,7 @@ void broadcasts_close(struct room *room)
 	hf_task_cancel(room->loop, &all->slice);
 	hf_wheel_disarm(&all->tick);
 	hf_wheel_disarm(&all->maintenance);
+	hf_loop_remove_hook(room->loop, &all->hook);
 	for (size_t i = 0; i < all->count; i++)
 		broadcast_free(all->list[i]);
 	free(all->list);

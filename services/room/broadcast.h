@@ -53,11 +53,14 @@ struct broadcast {
 struct broadcasts {
 	struct broadcast **list; /* in the order of their start */
 	size_t count, capacity, active;
-	size_t next;      /* whose turn it is */
-	struct pace pace; /* of all together */
-	struct pace asks; /* loads after a pause, as saver has to answer them */
+	size_t next;        /* whose turn it is */
+	struct pace pace;   /* of all together */
+	struct pace asks;   /* loads after a pause, as saver has to answer them */
+	uint64_t pushed_ms; /* monotonic; the last push of another message. 0: none yet */
+	uint64_t slice_ns;  /* when this turn's slice began; 0: it need not go on at once */
 	struct hf_task slice;
 	struct hf_timer tick, maintenance;
+	struct hf_turn_hook hook;
 };
 
 HF_MUST_CHECK int broadcasts_open(struct room *room); /* 0 or -errno */
@@ -89,5 +92,6 @@ bool broadcast_matches(const struct room *room, const struct broadcast *broadcas
 		       const struct session *session);
 void walk_wake(struct room *room); /* there may be something to do */
 void walk_run(void *room);
+void walk_on_turn_end(void *room); /* after what the turn made is written */
 
 #endif

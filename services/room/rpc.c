@@ -31,6 +31,7 @@ static void on_push(Hf__Room_Service *rpc, const Hf__PushRequest *request,
 			return;
 		}
 	}
+	room->broadcasts.pushed_ms = hf_loop_now_ms(room->loop);
 	for (size_t i = 0; i < request->n_items; i++) {
 		const Hf__PushItem *item = request->items[i];
 		struct frame *frame = NULL; /* made for the first who can have it */

@@ -1,5 +1,9 @@
 /* The walk of broadcasts through the sessions, in slices: after each the loop looks at its sockets,
- * so that other messages wait for a slice at most. Broadcasts take turns. */
+ * so that other messages wait for a slice at most. Broadcasts take turns.
+ *
+ * Beside pushes the walk rests after each slice for twice as long as that took. A slice makes work
+ * for all who share this machine or come after it: clients read and ack what they got, and their
+ * acks go to the store, where others wait as well. */
 #include "hf_clock.h"
 #include "room.h"
 
@@ -9,6 +13,8 @@
 #define TURN_LOOKS  16u  /* the same where each has an audience to be held against */
 #define TURN_GIVES  16u
 #define TICK_MS     10u
+#define BESIDE_MS   100u /* there was a push within that time */
+#define REST_SHARE  2u
 
 void walk_wake(struct room *room)
 {
@@ -141,7 +147,7 @@ void walk_run(void *ctx)
 {
 	struct room *room = ctx;
 	struct broadcasts *all = &room->broadcasts;
-	uint64_t now_us = hf_loop_now_us(room->loop), end_ns = hf_clock_monotonic_ns() + SLICE_NS;
+	uint64_t now_us = hf_loop_now_us(room->loop), begin_ns = hf_clock_monotonic_ns();
 	unsigned gives = 0;
 	size_t idle = 0;
 	bool any_runs;
@@ -152,7 +158,8 @@ void walk_run(void *ctx)
 		if (broadcast_runs(all->list[i]))
 			pace_refill(&all->list[i]->pace, now_us);
 	}
-	while (idle < all->count && gives < SLICE_GIVES && hf_clock_monotonic_ns() < end_ns) {
+	while (idle < all->count && gives < SLICE_GIVES &&
+	       hf_clock_monotonic_ns() < begin_ns + SLICE_NS) {
 		struct broadcast *broadcast = all->list[all->next++ % all->count];
 
 		if (may_give(room, broadcast)) {
@@ -163,7 +170,26 @@ void walk_run(void *ctx)
 		}
 	}
 	if (find_waiting(room, &any_runs))
-		walk_wake(room);
+		all->slice_ns = begin_ns; /* goes on when it is written */
 	else if (any_runs)
 		hf_loop_arm(room->loop, &all->tick, TICK_MS);
+}
+
+void walk_on_turn_end(void *ctx)
+{
+	struct room *room = ctx;
+	struct broadcasts *all = &room->broadcasts;
+	uint64_t now_ns, rest_ns;
+
+	if (all->slice_ns == 0)
+		return;
+	if (all->pushed_ms != 0 && hf_loop_now_ms(room->loop) - all->pushed_ms < BESIDE_MS) {
+		now_ns = hf_clock_monotonic_ns();
+		rest_ns = REST_SHARE * (now_ns - all->slice_ns);
+		hf_loop_arm(room->loop, &all->tick, /* counts from the turn's begin */
+			    (now_ns + rest_ns) / 1000000 + 1 - hf_loop_now_ms(room->loop));
+	} else {
+		walk_wake(room);
+	}
+	all->slice_ns = 0;
 }

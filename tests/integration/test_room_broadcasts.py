@@ -244,6 +244,19 @@ def test_a_message_to_one_client_passes_a_walk(cluster, app, room):
     assert mine == [b'"for you"', b'"all"']
 
 
+def test_a_walk_that_rests_for_pushes_reaches_everybody(cluster, app, room):
+    """Several slices long, and begun right after a push, so that each of them is followed by a rest."""
+    crowd = Crowd(cluster, app, 600)
+    app.send("for you", "crowd-599")
+    crowd.listen_for(1)
+    broadcast = Broadcast(room, app)
+    assert not broadcast.tell()["done"]
+    app.send("and you", "crowd-0")
+    crowd.listen_for(602)
+    assert counts(broadcast.wait_done())["written"] == 600
+    assert crowd.who_has(broadcast.id) == list(range(600))
+
+
 def test_a_full_window_defers(new_cluster):
     app = new_cluster.add_app(7)
     new_cluster.start(settings={"room": {"limits__unacked": 2}})
