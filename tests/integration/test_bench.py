@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,12 @@ def finish(process, *codes):
 
 def summary(tmp_path, command):
     return json.loads((tmp_path / command / "summary.json").read_text())
+
+
+def rows(tmp_path, command, column):
+    """A column of timeseries.csv."""
+    lines = [line.split(",") for line in (tmp_path / command / "timeseries.csv").read_text().splitlines()]
+    return [float(line[lines[0].index(column)]) for line in lines[1:]]
 
 
 def test_conn_opens_holds_and_reports(cluster, app, tmp_path):
@@ -172,17 +179,30 @@ def test_clients_that_are_cut_stay_away_without_retry(cluster, app, line, tmp_pa
 def test_who_is_refused_tries_again_and_says_by_whom(new_cluster, tmp_path):
     app = new_cluster.add_app(7)
     new_cluster.start(settings={"room": {"limits__connections": "8"}})
-    run = clients(new_cluster, app, tmp_path, "conn", 12, duration=0, backoff="50ms,200ms")
+    run = clients(new_cluster, app, tmp_path, "conn", 12, duration=0, backoff="50ms,200ms", interval="100ms")
     wait_until(lambda: new_cluster.room.metric("holdfast_room_connections_rejected_total") >= 20)
     run.send_signal(signal.SIGTERM)
     finish(run)
     connections = summary(tmp_path, "conn")["connections"]
     assert connections["opened"] == 8 and connections["reconnected"] == 0 and connections["failed"] >= 20
+    # The room may reset the connection before BYE was read.
+    assert set(connections["failed_by"]) <= {"bye", "reset"} and set(connections["refused"]) == {"4104"}
+    assert max(rows(tmp_path, "conn", "refused_4104")) > 0
     assert sum(connections["failed_by"].values()) == connections["failed"]
     finish(clients(new_cluster, app, tmp_path, "conn", 3, duration="1s", addr="127.0.0.1:1", backoff="10ms,20ms"),
            UNREACHABLE)
     connections = summary(tmp_path, "conn")["connections"]
     assert connections["failed_by"] == {"refused": connections["failed"]} and connections["failed"] > 10
+
+
+def test_each_interval_has_its_line_and_its_row(cluster, app, tmp_path):
+    run = clients(cluster, app, tmp_path, "conn", 10, duration="1s", interval="200ms")
+    errors = run.communicate(timeout=60)[1]
+    line = (r"^\d\d:\d\d:\d\d open=\d+ \([+-]\d+/s\) (opening=\d+ )?fail=0 rx=\d+/s drop=0 "
+            r"login p50=[\d.]+ms p99=[\d.]+ms max=[\d.]+ms cpu=\d+% lag=[\d.]+ms$")
+    lines = [text for text in errors.splitlines() if re.match(line, text)]
+    assert len(lines) == len(rows(tmp_path, "conn", "open")) >= 4 and "open=10 " in lines[-1], errors
+    assert rows(tmp_path, "conn", "open")[-1] == 10 and rows(tmp_path, "conn", "reconnected")[-1] == 0
 
 
 def test_a_ramp_goes_up_and_down(cluster, app, tmp_path):
@@ -191,8 +211,7 @@ def test_a_ramp_goes_up_and_down(cluster, app, tmp_path):
     run = summary(tmp_path, "conn")["connections"]
     assert (run["target"], run["opened"], run["failed"], run["cut"]) == (24, 24, 0, 0)
     assert 1.2 < run["setup_s"] < 5
-    rows = [row.split(",") for row in (tmp_path / "conn" / "timeseries.csv").read_text().splitlines()]
-    there = [int(row[rows[0].index("open")]) for row in rows[1:]]
+    there = rows(tmp_path, "conn", "open")
     assert max(there) == 24 and there[-1] == 6, there
 
 
@@ -239,7 +258,7 @@ def test_an_option_says_its_limits(tmp_path):
                                 ("ramp", ",".join(["1:1s"] * 33), "at most 32 stages"), ("churn", "5", "a share"),
                                 ("churn", "5%", "each /s, /m or /h"), ("slow", "101%", "0% to 100%"),
                                 ("loss-app", "-1%", "0% to 100%"), ("net", "fax", "wifi, cell or ethernet"),
-                                ("resume", "yes", "on or off"), ("keepalive", "100000", "at most 86400")):
+                                ("resume", "yes", "on or off"), ("interval", "1ms", "100ms to 1h"), ("keepalive", "100000", "at most 86400")):
         run = bench("conn", {"addr": "127.0.0.1:1", "token-file": tmp_path / "none", option: value})
         output, errors = run.communicate(timeout=20)
         assert run.returncode == 1 and f"--{option}: " in errors and said in errors, errors

@@ -95,7 +95,7 @@ struct options {
 	bool no_color;
 	struct list fail_if;
 	bool quiet;
-	uint64_t lag_limit_ms;
+	uint64_t lag_limit_ms, interval_ms;
 	struct list arguments; /* not options: folders of report and merge */
 	int argc;
 	char **argv;

@@ -42,6 +42,8 @@ static void add(struct row *into, const struct table *from, size_t k, bool with_
 	into->opening += (int64_t)value_at(from, "opening", k);
 	into->failed += value_at(from, "failed", k);
 	into->closed += value_at(from, "closed", k);
+	into->cut += value_at(from, "cut", k);
+	into->reconnected += value_at(from, "reconnected", k);
 	into->rx_messages += value_at(from, "rx_msgs", k);
 	into->rx_bytes += value_at(from, "rx_bytes", k);
 	into->requests += value_at(from, "requests", k);

@@ -151,6 +151,8 @@ static const struct option table[] = {
 	  "write summary, time series, histograms and report.html there" },
 	{ "fail-if", 0, TYPE_LIST, AT(fail_if), NULL, COMMANDS_RUN | COMMAND_MERGE, "TEST",
 	  "exit 99 if true, as deliver.p99>200ms or lost>0; repeatable" },
+	{ "interval", 0, TYPE_MSEC, AT(interval_ms), "1s", COMMANDS_RUN, "TIME",
+	  "between two progress lines, and two rows of timeseries.csv" },
 	{ "lag-limit", 0, TYPE_MSEC, AT(lag_limit_ms), "20ms", COMMANDS_RUN, "TIME",
 	  "the run is invalid when the workers' own p99 lag is above this" },
 	{ "format", 0, TYPE_STRING, AT(format), "text", COMMAND_REPORT, "text|json|html",
@@ -424,11 +426,13 @@ static int check_who(const struct options *o)
 	return 0;
 }
 
-static int choose_processes(struct options *o)
+static int check_run(struct options *o)
 {
 	struct rlimit limit;
 	uint64_t per_process;
 
+	if (o->interval_ms < 100 || o->interval_ms > 3600000)
+		return refuse("interval", "is 100ms to 1h");
 	if (o->processes > WORKERS_MAX)
 		return refuse("processes", "is at most 256");
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -461,7 +465,7 @@ static int check(struct options *o)
 	if (err == 0 && o->command & WHO)
 		err = check_who(o);
 	if (err == 0 && o->command & COMMANDS_RUN)
-		err = choose_processes(o);
+		err = check_run(o);
 	return err;
 }
 

@@ -236,37 +236,6 @@ void result_print(FILE *to, const struct result *result)
 	fflush(to);
 }
 
-static bool write_rows(const struct result *result, const char *folder)
-{
-	FILE *file = output_create(folder, "timeseries.csv");
-
-	if (file == NULL)
-		return false;
-	fputs("t,open,opening,failed,closed,rx_msgs,rx_bytes,requests,dropped_arrivals,p50_us,p90_"
-	      "us,p99_us,p999_us,max_us,cpu_percent,lag_ms,rss_kib,p99_uncorrected_us,accepted,"
-	      "missing,duplicated\n",
-	      file);
-	for (size_t i = 0; i < result->row_count; i++) {
-		const struct row *row = &result->rows[i];
-
-		fprintf(file,
-			"%.3f,%lld,%lld,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%."
-			"1f,"
-			"%.2f,%llu,%llu,%llu,%llu,%llu\n",
-			row->t, (long long)row->open, (long long)row->opening,
-			(unsigned long long)row->failed, (unsigned long long)row->closed,
-			(unsigned long long)row->rx_messages, (unsigned long long)row->rx_bytes,
-			(unsigned long long)row->requests,
-			(unsigned long long)row->dropped_arrivals, (unsigned long long)row->p50,
-			(unsigned long long)row->p90, (unsigned long long)row->p99,
-			(unsigned long long)row->p999, (unsigned long long)row->max,
-			row->cpu_percent, row->lag_ms, (unsigned long long)row->rss_kib,
-			(unsigned long long)row->p99_uncorrected, (unsigned long long)row->accepted,
-			(unsigned long long)row->missing, (unsigned long long)row->duplicated);
-	}
-	return output_finish(file);
-}
-
 static bool write_report(const char *folder)
 {
 	FILE *file = output_create(folder, "report.html");
@@ -302,7 +271,7 @@ int result_write(const struct result *result, const char *folder)
 			good = hist_write_hgrm(folder, hist_names[i], hist) &&
 			       hist_write_buckets(folder, hist_names[i], hist) && good;
 	}
-	good = write_rows(result, folder) && good;
+	good = rows_write(result, folder) && good;
 	good = environment_write(result, folder) && good;
 	return write_report(folder) && good ? 0 : -EIO;
 }

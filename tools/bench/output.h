@@ -7,16 +7,20 @@
 #include "bench.h"
 
 #define REASONS_MAX 8
+#define ROW_CODES   16 /* that get columns of their own */
 
-/* One second. */
+/* One --interval. */
 struct row {
 	double t;
 	int64_t open, opening;
 	uint64_t failed, closed, rx_messages, rx_bytes, requests, dropped_arrivals;
-	uint64_t p50, p90, p99, p999, max; /* of main_hist(), microseconds, this second alone */
+	uint64_t p50, p90, p99, p999, max; /* of main_hist(), microseconds, this interval alone */
 	uint64_t p99_uncorrected, accepted, missing, duplicated;
 	double cpu_percent, lag_ms;
 	uint64_t rss_kib;
+	double open_change; /* a second */
+	uint64_t cut, reconnected;
+	uint64_t codes[ROW_CODES]; /* so far, of those that result.codes names */
 };
 
 struct threshold {
@@ -34,6 +38,11 @@ struct result {
 	enum hist main;   /* the latency that it is about */
 	struct row *rows;
 	size_t row_count, row_capacity;
+	size_t code_count;
+	struct row_code {
+		bool refused;   /* of stats.refused, else of stats.closed */
+		unsigned index; /* close_index() */
+	} codes[ROW_CODES];
 	size_t reason_count;
 	char reasons[REASONS_MAX][160]; /* why the run is invalid */
 	size_t threshold_count;
@@ -68,6 +77,11 @@ int result_write(const struct result *result, const char *folder);
 json_t *result_run_json(const struct result *result); /* output_json.c */
 void environment_machine(struct result *result);      /* its name and boot id */
 bool environment_write(const struct result *result, const char *folder);
+
+/* rows.c */
+void row_take_codes(struct result *result, struct row *row);
+void row_print(FILE *to, const struct row *row, const struct options *options);
+bool rows_write(const struct result *result, const char *folder);
 
 /* hists.c */
 #define HIST_QUANTILES 6

@@ -39,7 +39,7 @@ struct run {
 	size_t alive;
 	struct stats *before; /* the sum of a second ago */
 	uint64_t cpu_before[WORKERS_MAX];
-	uint64_t seconds_seen, seconds_busy;
+	double seconds_seen, seconds_busy;
 	unsigned died;
 	struct prom *prom;
 	bool has_server;
@@ -157,7 +157,7 @@ static uint64_t rss_kib(const struct run *run)
 	return total;
 }
 
-/* CPU of all workers in this second; a second counts as busy when one of them was. */
+/* CPU of all workers in this interval; it counts as busy when one of them was. */
 static double cpu_percent(struct run *run, double seconds)
 {
 	double total = 0;
@@ -172,8 +172,8 @@ static double cpu_percent(struct run *run, double seconds)
 		if (percent > BUSY_PERCENT && run->options->rate > 0)
 			busy = true;
 	}
-	run->seconds_seen++;
-	run->seconds_busy += busy;
+	run->seconds_seen += seconds;
+	run->seconds_busy += busy ? seconds : 0;
 	return total;
 }
 
@@ -188,28 +188,6 @@ static void second_hist(const struct hf_histogram *now, const struct hf_histogra
 		if (ret->buckets[i] > 0)
 			ret->max = now->max;
 	}
-}
-
-static void print_row(const struct row *row, const struct options *options)
-{
-	time_t now = time(NULL);
-	struct tm tm;
-	char clock[16] = "";
-	const char *name = hist_names[main_hist(options->command)];
-
-	if (localtime_r(&now, &tm) != NULL)
-		strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-	fprintf(stderr, "%s ", clock);
-	if (options->command & COMMANDS_CLIENT)
-		fprintf(stderr, "open=%lld opening=%lld fail=%llu closed=%llu rx=%llu/s ",
-			(long long)row->open, (long long)row->opening,
-			(unsigned long long)row->failed, (unsigned long long)row->closed,
-			(unsigned long long)row->rx_messages);
-	else
-		fprintf(stderr, "answers=%llu/s ", (unsigned long long)row->requests);
-	fprintf(stderr, "%s p50=%.1fms p99=%.1fms max=%.1fms cpu=%.0f%% lag=%.1fms\n", name,
-		(double)row->p50 / 1e3, (double)row->p99 / 1e3, (double)row->max / 1e3,
-		row->cpu_percent, row->lag_ms);
 }
 
 /* The latency beside `hist` that starts when what was due really left; itself when there is none.
@@ -264,6 +242,10 @@ static void add_row(struct run *run, double t, double seconds)
 	row.opening = now->opening;
 	row.failed = now->counters[COUNT_FAILED];
 	row.closed = closed_sum(now);
+	row.cut = now->counters[COUNT_CUT];
+	row.reconnected = now->counters[COUNT_RECONNECTED];
+	row_take_codes(result, &row);
+	row.open_change = (double)(now->open - before->open) / seconds;
 #define RATE(counter) \
 	(uint64_t)((double)(now->counters[counter] - before->counters[counter]) / seconds + 0.5)
 	row.rx_messages = RATE(COUNT_RX_MESSAGES);
@@ -296,7 +278,7 @@ static void add_row(struct run *run, double t, double seconds)
 	if (result->setup_s <= 0 && (result->setup_s = setup_seconds(run)) > 0)
 		on_all_there(run);
 	if (!run->options->quiet)
-		print_row(&row, run->options);
+		row_print(stderr, &row, run->options);
 	if (result->row_count == result->row_capacity) {
 		size_t capacity = HF_MAX(64, 2 * result->row_capacity);
 		struct row *grown = reallocarray(result->rows, capacity, sizeof(*grown));
@@ -325,7 +307,7 @@ static void watch(struct run *run)
 
 	while (run->alive > 0) {
 		uint64_t now_ns = hf_clock_monotonic_ns();
-		uint64_t row_ns = last_ns + 1000000000u;
+		uint64_t row_ns = last_ns + run->options->interval_ms * 1000000u;
 
 		if (now_ns >= row_ns) {
 			add_row(run, (double)(now_ns - start_ns) / 1e9,
@@ -363,12 +345,10 @@ static void judge(struct run *run)
 		result_invalid(result, "the tool's own lag was %.1f ms at p99, above %llu ms",
 			       (double)p99_us / 1e3,
 			       (unsigned long long)run->options->lag_limit_ms);
-	if ((double)run->seconds_busy > BUSY_SHARE * (double)run->seconds_seen &&
-	    run->seconds_busy > 1)
+	if (run->seconds_busy > BUSY_SHARE * run->seconds_seen && run->seconds_busy > 1.5)
 		result_invalid(result,
-			       "a worker used more than %.0f%% of a processor in %llu of %llu s",
-			       BUSY_PERCENT, (unsigned long long)run->seconds_busy,
-			       (unsigned long long)run->seconds_seen);
+			       "a worker used more than %.0f%% of a processor in %.0f of %.0f s",
+			       BUSY_PERCENT, run->seconds_busy, run->seconds_seen);
 }
 
 static void *map_shared(const struct options *options, size_t size)
