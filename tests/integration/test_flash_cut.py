@@ -421,7 +421,7 @@ def test_who_comes_too_late_logs_in_and_gets_everything(new_cluster):
     send(app, "reg-1", 2)
     phone, ack = come_back(cluster, first, (app, "reg-1"))
     assert not ack.resumed and resumes(cluster, "expired") == 1
-    assert numbers(phone.pushes(2)) == [1, 2]
+    assert sorted(numbers(phone.pushes(2))) == [1, 2]  # the second may still be under way, and pass the page
 
 
 def test_an_expired_token_does_not_resume_and_does_not_spend_the_ticket(lasting):
