@@ -33,7 +33,7 @@ size_t drive_registration(const struct drive *drive, uint64_t number,
 			  char ret[HF_REGISTRATION_MAX + 1])
 {
 	int len = snprintf(ret, HF_REGISTRATION_MAX + 1, "%s%llu", drive->options->prefix,
-			   (unsigned long long)number);
+			   (unsigned long long)(drive->options->start + number));
 
 	return (size_t)HF_MIN(len, HF_REGISTRATION_MAX);
 }
@@ -143,11 +143,14 @@ static const struct {
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: hf-drive OPERATION --address A [--other A] [--app N] [--count N] "
-			"[--prefix P] [--inflight N]\n"
-			"                [--items N] [--size BYTES] [--seconds S] [--transient 1] "
-			"[--room N --incarnation ID --salt HEX]\n"
-			"                [--stats-file FILE]\n\n");
+	fprintf(stderr,
+		"usage: hf-drive OPERATION --address A [--other A] [--app N] [--prefix P] "
+		"[--start N] [--count N]\n"
+		"                [--inflight N] [--items N] [--size BYTES] [--seconds S] "
+		"[--transient 1]\n"
+		"                [--room N --incarnation ID --salt HEX] [--stats-file FILE] "
+		"[--open N] [--rate N]\n"
+		"                [--shuffle 1]\n\n");
 	for (size_t i = 0; i < HF_ARRAY_LEN(operations); i++)
 		fprintf(stderr, "  %-12s %s\n", operations[i].name, operations[i].help);
 	exit(1);
@@ -175,8 +178,12 @@ static void parse(int argc, char **argv, struct drive_options *o)
 			o->prefix = value;
 		else if (strcmp(name, "--app") == 0)
 			o->app = number(value);
+		else if (strcmp(name, "--start") == 0)
+			o->start = number(value);
 		else if (strcmp(name, "--count") == 0)
 			o->count = number(value);
+		else if (strcmp(name, "--open") == 0)
+			o->open = number(value);
 		else if (strcmp(name, "--inflight") == 0)
 			o->inflight = number(value);
 		else if (strcmp(name, "--items") == 0)
@@ -185,6 +192,8 @@ static void parse(int argc, char **argv, struct drive_options *o)
 			o->size = number(value);
 		else if (strcmp(name, "--seconds") == 0)
 			o->seconds = strtod(value, NULL);
+		else if (strcmp(name, "--rate") == 0)
+			o->rate = strtod(value, NULL);
 		else if (strcmp(name, "--room") == 0)
 			o->room = number(value);
 		else if (strcmp(name, "--incarnation") == 0 &&
@@ -196,6 +205,8 @@ static void parse(int argc, char **argv, struct drive_options *o)
 			o->salt = strtoull(value, NULL, 16);
 		else if (strcmp(name, "--transient") == 0)
 			o->transient = number(value) != 0;
+		else if (strcmp(name, "--shuffle") == 0)
+			o->shuffle = number(value) != 0;
 		else
 			usage();
 	}

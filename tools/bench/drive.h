@@ -12,9 +12,9 @@
 
 struct drive_options {
 	const char *address, *other_address, *prefix, *stats_file;
-	uint64_t app, count, inflight, items, size, room, incarnation, salt;
-	double seconds;
-	bool transient;
+	uint64_t app, start, count, inflight, items, size, open, room, incarnation, salt;
+	double seconds, rate;
+	bool transient, shuffle;
 };
 
 struct drive {

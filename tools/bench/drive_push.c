@@ -6,6 +6,7 @@
 
 #include "bench.h"
 #include "drive.h"
+#include "hf_clock.h"
 #include "hf_wire.h"
 #include "register.pb-c.h"
 #include "room.pb-c.h"
@@ -25,13 +26,19 @@ struct push {
 	bool to_all;
 };
 
-/* Without this a sender runs ahead of slow clients, which then read and ack many messages at once:
+/* At --rate messages a second, if there is one, and not ahead of the clients.
+ *
+ * Without this a sender runs ahead of slow clients, which then read and ack many messages at once:
  * cheaper than what is to be measured. */
 static bool may_issue(struct drive *drive)
 {
 	const struct push *push = drive->state;
 	uint64_t received = push->clients->stats[0].counters[COUNT_RX_MESSAGES];
+	double rate = drive->options->rate;
 
+	if (rate > 0 &&
+	    (double)push->issued > rate * (double)(hf_clock_monotonic_ns() - drive->start_ns) / 1e9)
+		return false;
 	return push->issued < received - push->received_before + push->most_open;
 }
 
@@ -92,6 +99,15 @@ static int find_sessions(struct drive *drive, struct push *push)
 			hf_loop_turn(drive->loop, true);
 	}
 	hf_rpc_client_free(client);
+	for (uint64_t i = push->found; drive->options->shuffle && i > 1; i--) {
+		uint64_t other = drive_random(drive) % i, epoch = push->epochs[i - 1];
+		uint32_t session = push->sessions[i - 1];
+
+		push->sessions[i - 1] = push->sessions[other];
+		push->epochs[i - 1] = push->epochs[other];
+		push->sessions[other] = session;
+		push->epochs[other] = epoch;
+	}
 	if (push->found > 0)
 		return 0;
 	fprintf(stderr, "hf-drive: register knows none of these registrations\n");
@@ -168,7 +184,8 @@ static int run(struct drive *drive, bool to_all)
 		if (push.clients == NULL)
 			return 1;
 		push.received_before = push.clients->stats[0].counters[COUNT_RX_MESSAGES];
-		push.most_open = HF_MAX(push.found / (to_all ? 2 : 4), 1);
+		push.most_open = options->open > 0 ? options->open
+						   : HF_MAX(push.found / (to_all ? 2 : 4), 1);
 		drive->may_issue = may_issue;
 	}
 	return drive_run(drive, issue_push);

@@ -422,7 +422,7 @@ def mixed():
 
 def measure(name):
     function, key, gate, aim, less = ROWS[name]
-    say(f"{name}: {function.__doc__}")
+    say(f"{name}: {function.__doc__.splitlines()[0]}")
     result = function()
     ok = None
     if gate is not None:
