@@ -131,8 +131,9 @@ class Rig:
 
     def secret_file(self):
         path = os.path.join(self.folder, "token.secret")
-        with open(path, "w", encoding="ascii") as file:
-            file.write(base64.b64encode(self.app.token_secret).decode() + "\n")
+        if not os.path.exists(path):  # else another hf-bench may be reading it now
+            with open(path, "w", encoding="ascii") as file:
+                file.write(base64.b64encode(self.app.token_secret).decode() + "\n")
         return path
 
     def key_file(self):

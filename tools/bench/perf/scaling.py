@@ -16,8 +16,11 @@ ROOMS = (1, 10, 50)
 EACH = 1000    # connections of one of many rooms
 RATE = 8000    # messages a second to a room while it is measured
 OPEN = 256     # at most that many on their way to clients
-WARM = 64      # clients that a room has before it is measured
-WARM_UP = 1.5  # seconds of pushes to them: more than the 65,536 records that a room keeps of what it did
+WARM = 512     # clients that a room has before it is measured
+FEW = 64       # the same where all rooms are of one size
+NOTES = 65536  # records that a process keeps of what it did lately (why.records)
+FEW_NOTES = 1024
+WARM_RATE = 16000  # messages a second to all rooms while that fills: saver keeps up
 PREFIX = "bench-device-"  # with a number of seven digits: ids of 20 bytes
 SETTLE = 10    # seconds from the last login until a connection is idle: all handshakes are forgotten (8 s)
 
@@ -57,14 +60,13 @@ class Crowd:
         for process, *_ in self.benches:
             end(process)
 
-    def drive(self, duration, **options):
-        """Stored pushes, RATE a second, to random clients of the last group, each acked; what hf-drive says."""
+    def drive_command(self, duration, **options):
+        """Stored pushes to random clients of the last group, each acked."""
         _, stats, start, count = self.benches[-1]
-        words = [program("hf-drive"), "push", "--address", self.bed.rpc_address("room", self.number), "--other",
+        return [program("hf-drive"), "push", "--address", self.bed.rpc_address("room", self.number), "--other",
                  self.bed.rpc_address("register"), "--app", str(APP), "--prefix", PREFIX, "--start", str(start),
                  "--count", str(count), "--seconds", str(duration), "--stats-file", stats, "--items", "64",
                  "--inflight", "16", "--open", str(OPEN), "--shuffle", "1"] + rig.flags(options)
-        return run_json(words, cpu=self.cpu)
 
     def turns(self):
         return self.process.metric("holdfast_loop_turn_seconds_count")
@@ -80,7 +82,7 @@ class Crowd:
         acknowledgement then rides on the next message: in a small room at full speed all do.
         What the room spends without any message (measure_idle) is no part of it."""
         turns, begun, cpu = self.turns(), time.monotonic(), cpu_seconds(self.pid)
-        units = self.drive(duration, rate=RATE)["units"]
+        units = run_json(self.drive_command(duration, rate=RATE), cpu=self.cpu)["units"]
         time.sleep(0.2)  # the last acks
         cpu, took = cpu_seconds(self.pid) - cpu, time.monotonic() - begun
         return (cpu - self.idle * took) * 1e6 / units, units / max(self.turns() - turns, 1)
@@ -94,17 +96,27 @@ def measure_idle(crowds, duration):
         crowd.idle = (cpu_seconds(crowd.pid) - cpu) / duration
 
 
-def fill(crowds, counts, connrate):
-    """Bytes (PSS) of each connection, and of each room before they came.
+def warm_up(crowds, notes):
+    """Messages until each room has noted so much; each is noted when it is written and when it is acked."""
+    rate = WARM_RATE / len(crowds)
+    duration = seconds(notes / 2 / rate + 1)
+    drives = [subprocess.Popen(crowd.drive_command(duration, rate=rate), stdout=subprocess.DEVNULL,
+                               preexec_fn=lambda: os.sched_setaffinity(0, crowds[0].cpu)) for crowd in crowds]
+    if any([drive.wait() for drive in drives]):
+        raise RuntimeError("hf-drive failed")
 
-    Before they come a room has done a little of everything: buffers have grown to their size, and the ring of what
-    it did lately (common/why, 2.6 MB) is full. All that is there once, however many connections there are."""
+
+def fill(crowds, counts, warm, notes, connrate):
+    """Bytes (PSS) of each connection beyond the first `warm` ones, and of each room before any and before the rest.
+
+    Before they are counted a room has done a little of everything: buffers have grown to their size, and the ring of
+    what it did lately (common/why, 2.6 MB unless it is made smaller) is full. All that is there once, however many connections there are."""
     fresh = [pss_bytes(crowd.pid) for crowd in crowds]
     for crowd in crowds:
-        crowd.enter(WARM, 100000)
+        crowd.enter(warm, connrate)
     for crowd in crowds:
         crowd.wait()
-        crowd.drive(seconds(WARM_UP))
+    warm_up(crowds, notes)
     before = [pss_bytes(crowd.pid) for crowd in crowds]
     for crowd, count in zip(crowds, counts):
         crowd.enter(count, connrate)
@@ -141,11 +153,11 @@ def scale_connections():
         bed.start({"room": {"tcp__congestion": CONGESTION}}, room=len(sizes))
         crowds, = start_crowds([bed])
         try:
-            each, before, fresh = fill(crowds, sizes, 2000)
+            each, before, fresh = fill(crowds, sizes, scaled(WARM), NOTES, 2000)
             measure_idle(crowds, seconds(5))
             for size, crowd, bytes_each, warm, new in zip(sizes, crowds, each, before, fresh):
-                say(f"  {size} clients: {bytes_each:.1f} B each; the room without them {new:,} B fresh, {warm:,} B when "
-                    f"it has worked; idle {crowd.idle * 1e6:,.0f} us of CPU a second")
+                say(f"  {size} clients: {bytes_each:.1f} B each; the room {new:,} B when new, {warm:,} B with "
+                    f"{crowd.expected - size} clients and when it has worked; idle {crowd.idle * 1e6:,.0f} us of CPU a second")
             for number in range(ROUNDS):
                 for crowd, values in zip(crowds, found):
                     values.append(crowd.message_us(seconds(5)))
@@ -192,14 +204,14 @@ def scale_rooms():
     with contextlib.ExitStack() as stack:
         beds = [stack.enter_context(Rig()) for _ in numbers]
         for bed, number in zip(beds, numbers):
-            bed.start({"room": {"tcp__congestion": CONGESTION}}, room=number)
+            bed.start({"room": {"tcp__congestion": CONGESTION, "why__records": FEW_NOTES}}, room=number)
         clusters = start_crowds(beds)
         costs = [role_costs(bed, seconds(5)) for bed in beds]
         say_cost_of_a_room(costs[0], costs[-1], max(numbers[-1] - numbers[0], 1))
         everybody = [crowd for crowds in clusters for crowd in crowds]
         for crowd in everybody:
             stack.callback(crowd.leave)
-        by_room = iter(fill(everybody, [each] * len(everybody), 200)[0])
+        by_room = iter(fill(everybody, [each] * len(everybody), scaled(FEW), FEW_NOTES, 100)[0])
         size = [statistics.mean(next(by_room) for _ in crowds) for crowds in clusters]
         measure_idle(everybody, seconds(5))
         for number, crowds, bytes_each in zip(numbers, clusters, size):
