@@ -459,7 +459,7 @@ def test_a_threshold_and_an_unreachable_room_have_exit_codes_of_their_own(cluste
 
 
 @pytest.mark.parametrize("name", ["idle-memory", "tls-memory", "push-ack", "fanout", "login", "unicast", "rpc",
-                                  "store", "register", "mixed", "million",
+                                  "store", "register", "mixed", "million", "storm",
                                   "scale-connections", "scale-rooms"])
 def test_each_goal_has_a_command_that_ends_with_its_line(name):
     environment = dict(os.environ, HOLDFAST_BUILD=os.path.abspath(BUILD), HOLDFAST_PERF_SCALE="0.01",
