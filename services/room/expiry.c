@@ -31,14 +31,15 @@ int expiry_push(struct expiry *expiry, hf_handle handle, uint32_t tick)
 
 hf_handle expiry_pop(struct expiry *expiry, uint32_t tick, uint32_t age)
 {
-	const struct expiry_entry *oldest;
+	struct expiry_entry oldest;
 
 	if (expiry->count == 0)
 		return 0;
-	oldest = &expiry->entries[expiry->head];
-	if (tick - oldest->since < age)
+	oldest = expiry->entries[expiry->head];
+	if (tick - oldest.since < age)
 		return 0;
 	expiry->head = (expiry->head + 1) & (expiry->capacity - 1);
-	expiry->count--;
-	return oldest->handle;
+	if (--expiry->count == 0)
+		expiry_deinit(expiry); /* a rush that is over needs no memory */
+	return oldest.handle;
 }

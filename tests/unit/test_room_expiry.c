@@ -17,6 +17,19 @@ static void test_who_entered_first_expires_first_and_not_early(void **state)
 	expiry_deinit(&expiry);
 }
 
+static void test_an_empty_ring_keeps_no_memory(void **state)
+{
+	struct expiry expiry = { 0 };
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (hf_handle handle = 1; handle <= 200; handle++)
+			assert_int_equal(expiry_push(&expiry, handle, 1), 0);
+		for (hf_handle handle = 1; handle <= 200; handle++)
+			assert_int_equal(expiry_pop(&expiry, 2, 1), handle);
+		assert_null(expiry.entries);
+	}
+}
+
 static void test_the_ring_grows_while_it_is_in_use(void **state)
 {
 	struct expiry expiry = { 0 };
@@ -46,6 +59,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_entered_first_expires_first_and_not_early),
+		cmocka_unit_test(test_an_empty_ring_keeps_no_memory),
 		cmocka_unit_test(test_the_ring_grows_while_it_is_in_use),
 		cmocka_unit_test(test_ticks_may_wrap),
 	};

@@ -110,7 +110,7 @@ def fill(crowds, counts, warm, notes, connrate):
     """Bytes (PSS) of each connection beyond the first `warm` ones, and of each room before any and before the rest.
 
     Before they are counted a room has done a little of everything: buffers have grown to their size, and the ring of
-    what it did lately (common/why, 2.6 MB unless it is made smaller) is full. All that is there once, however many connections there are."""
+    what it did lately (common/why, 2.6 MB unless it is made smaller) is full. All that is there once, whoever connects."""
     fresh = [pss_bytes(crowd.pid) for crowd in crowds]
     for crowd in crowds:
         crowd.enter(warm, connrate)
@@ -125,6 +125,15 @@ def fill(crowds, counts, warm, notes, connrate):
     time.sleep(SETTLE)
     bytes_each = [(pss_bytes(crowd.pid) - base) / count for crowd, base, count in zip(crowds, before, counts)]
     return bytes_each, before, fresh
+
+
+def steps(sizes, each):
+    """What a connection more costs from each size to the next, and what a room of the smallest has beside.
+
+    That rest is there once: what came with the logins that made the room as full as that, but not with each."""
+    whole = [size * bytes_each for size, bytes_each in zip(sizes, each)]
+    found = [(whole[i + 1] - whole[i]) / (sizes[i + 1] - sizes[i]) for i in range(len(sizes) - 1)]
+    return found, whole[0] - sizes[0] * found[0]
 
 
 def largest_deviation(values, middle):
@@ -157,7 +166,11 @@ def scale_connections():
             measure_idle(crowds, seconds(5))
             for size, crowd, bytes_each, warm, new in zip(sizes, crowds, each, before, fresh):
                 say(f"  {size} clients: {bytes_each:.1f} B each; the room {new:,} B when new, {warm:,} B with "
-                    f"{crowd.expected - size} clients and when it has worked; idle {crowd.idle * 1e6:,.0f} us of CPU a second")
+                    f"{crowd.expected - size} clients and when it has worked; idle "
+                    f"{crowd.idle * 1e6:,.0f} us of CPU a second")
+            bytes_each, once = steps(sizes, each)
+            say(f"  a connection more: {', '.join(f'{size:.1f}' for size in bytes_each)} B from size to size; "
+                f"{once:,.0f} B are there once")
             for number in range(ROUNDS):
                 for crowd, values in zip(crowds, found):
                     values.append(crowd.message_us(seconds(5)))
@@ -168,7 +181,7 @@ def scale_connections():
             for crowd in crowds:
                 crowd.leave()
     cost = [statistics.median(us for us, _ in values) for values in found]
-    by_bytes, by_cpu = (largest_deviation(values, values[1]) for values in (each, cost))
+    by_bytes, by_cpu = largest_deviation(bytes_each, bytes_each[0]), largest_deviation(cost, cost[1])
     say(f"  median: {', '.join(f'{us:.2f}' for us in cost)} us a message; bytes deviate by {by_bytes:.1%}, "
         f"CPU by {by_cpu:.1%}")
     return {"deviation": max(by_bytes, by_cpu), "bytes": by_bytes, "cpu": by_cpu,
