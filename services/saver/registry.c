@@ -367,8 +367,9 @@ static enum saver_error delete_keys(struct forget *forget)
 		{ acked, saver_acked_key_encode(name, acked) },
 	};
 
-	return saver_redis_send(saver->redis, saver_node_of(saver, name), SAVER_OP_REGISTRY_WRITE,
-				words, 4, on_keys_deleted, forget);
+	/* In the order of the queue: what is stored for who is back by now comes after it. */
+	return saver_redis_send_slot(saver->redis, name->slot, SAVER_OP_REGISTRY_WRITE, words, 4,
+				     on_keys_deleted, forget);
 }
 
 static void on_purged(uint32_t removed, enum saver_error error, void *ctx)

@@ -323,8 +323,10 @@ static void begin_item(struct item *item)
 		return;
 	}
 	++*saver->registry.known_misses;
-	error = saver_redis_send_slot(saver->redis, item->name.slot, SAVER_OP_REGISTRY_READ, words,
-				      2, on_exists, item);
+	/* In the order of the records' changes: when a record is gone, all that was let in on the
+	 * strength of it has been sent, so that the purge after it meets that. */
+	error = saver_redis_send(saver->redis, saver_node_of(saver, &item->name),
+				 SAVER_OP_REGISTRY_READ, words, 2, on_exists, item);
 	if (error == SAVER_OK)
 		store->pending++;
 	else

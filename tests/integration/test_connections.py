@@ -1,0 +1,148 @@
+"""The connections of saver to a Redis: what happens when the answers of one come later than those of another."""
+
+import os
+import select
+import socket
+import threading
+
+import pytest
+
+from harness import rpc
+from harness.waiting import wait_until
+
+APP = 7
+
+
+class Lines:
+    """Stands in front of a Redis: the answers of a connection can be held back, in the order of their opening."""
+
+    def __init__(self, redis):
+        self.target = redis.socket
+        self.path = os.path.join(redis.socket_folder, "lines.sock")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(64)
+        self.lock = threading.Lock()
+        self.pairs = []  # (saver's end, Redis' end, what saver has sent, answers held back)
+        self.held = set()
+        self.stopping = False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.stopping:
+            with self.lock:
+                watched = [self.listener, *(end for pair in self.pairs for end in pair[:2])]
+            for end in select.select(watched, [], [], 0.05)[0]:
+                with self.lock:
+                    self._open() if end is self.listener else self._forward(end)
+
+    def _open(self):
+        near, _ = self.listener.accept()
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self.target)
+        self.pairs.append((near, far, bytearray(), bytearray()))
+
+    def _forward(self, end):
+        found = [number for number, pair in enumerate(self.pairs) if end in pair[:2]]
+        if not found:
+            return
+        near, far, sent, held = self.pairs[found[0]]
+        try:
+            data = end.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self._end()
+        elif end is near:
+            sent += data
+            far.sendall(data)
+        elif found[0] in self.held:
+            held += data
+        else:
+            near.sendall(data)
+
+    def _end(self):
+        for near, far, _, _ in self.pairs:
+            near.close()
+            far.close()
+        self.pairs.clear()
+
+    def cut(self):
+        with self.lock:
+            self._end()
+
+    def opened(self):
+        with self.lock:
+            return len(self.pairs)
+
+    def saw(self, *words):
+        """Did saver send a command with these words, on any connection?"""
+        text = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+        with self.lock:
+            return any(text in pair[2] for pair in self.pairs)
+
+    def hold(self, *numbers):
+        with self.lock:
+            self.held.update(numbers)
+
+    def release(self, number):
+        with self.lock:
+            self.held.discard(number)
+            near, _, _, held = self.pairs[number]
+            near.sendall(held)
+            held.clear()
+
+    def close(self):
+        self.stopping = True
+        self.thread.join(5)
+        self._end()
+        self.listener.close()
+
+
+@pytest.fixture
+def lines(new_cluster):
+    lines = Lines(new_cluster.redis)
+    yield lines
+    lines.close()
+
+
+@pytest.fixture
+def saver(new_cluster, lines):
+    saver = new_cluster.add("saver", redis__nodes=f"unix:{lines.path}", redis__connections=2, redis__timeout="60s")
+    saver.wait_ready()
+    return saver
+
+
+def login(saver, registration):
+    rpc.call(saver, "Load", {"app": APP, "registration": registration, "login": True, "max_count": 1, "profile": {}})
+
+
+def item(number, registration, frame):
+    return {"frames": [frame], "items": [{"frame": 0, "app": APP, "registration": registration,
+                                          "message_id": number, "class": 1}]}
+
+
+def test_who_is_forgotten_is_not_known_again_by_an_answer_that_comes_late(new_cluster, saver, lines):
+    login(saver, "reg-1")
+    lines.cut()
+    wait_until(lambda: lines.opened() == 2 and saver.ready(), what="saver is back, and knows nobody")
+    login(saver, "busy")
+    calls = rpc.Rpc(saver)
+    try:
+        lines.hold(0, 1)
+        calls.begin("Store", **item(1, "busy", "x" * 40000))  # the first connection has enough to do
+        wait_until(lambda: lines.saw(b"hf:q:7:busy"))
+        calls.begin("Store", **item(2, "reg-1", "y"))
+        wait_until(lambda: lines.saw(b"EXISTS", b"hf:r:7:reg-1"))
+        calls.begin("ForgetRegistration", app=APP, registration="reg-1")
+        wait_until(lambda: lines.saw(b"GET", b"hf:r:7:reg-1"))
+        lines.release(0)
+        wait_until(lambda: lines.saw(b"HKEYS", b"hf:q:7:reg-1"), what="its record is gone, its queue is purged")
+        lines.release(1)
+        for _ in range(3):
+            calls.next_answer()
+        assert calls("Store", **item(3, "reg-1", "z"))["unregistered"] == [0]
+        assert new_cluster.redis.call("EXISTS", "hf:q:7:reg-1", "hf:r:7:reg-1") == ["0"]
+    finally:
+        calls.close()
