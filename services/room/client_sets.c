@@ -6,7 +6,8 @@
 
 #include "room.h"
 
-#define SLICE_MS 10u
+#define SLICE_MS    10u
+#define LOBBY_TIMES 2u /* limits.logins_in_flight that may wait while it is closed */
 
 static int set_open(struct client_set *set, struct room *room,
 		    void (*on_events)(evutil_socket_t, short, void *))
@@ -94,45 +95,66 @@ static bool is_spent(struct room *room)
 	return sets->left == 0;
 }
 
-/* Close or open the lobby, as the logins in flight and their rate say. */
-static void mind_lobby(struct room *room)
+/* As the logins in flight and their rate say. */
+static bool lobby_must_wait(struct room *room)
 {
-	struct client_sets *sets = &room->sets;
+	const struct client_sets *sets = &room->sets;
 	bool spent = is_spent(room);
-	bool full = spent || sets->joining >= room->config->limits.logins_in_flight;
 
 	if (spent)
-		hf_loop_arm(room->loop, &sets->next_slice, SLICE_MS);
-	if (full == sets->lobby_closed)
+		hf_loop_arm(room->loop, &room->sets.next_slice, SLICE_MS);
+	return spent || sets->joining + room->loads.waiting + room->loads.in_flight >=
+				room->config->limits.logins_in_flight;
+}
+
+static void close_lobby(struct room *room)
+{
+	struct client_sets *sets = &room->sets;
+
+	if (sets->lobby_closed || !lobby_must_wait(room))
 		return;
-	if (full)
-		event_del(sets->lobby.event);
-	else if (event_add(sets->lobby.event, NULL) < 0)
-		return; /* the next end of a login tries again */
-	sets->lobby_closed = full;
-	if (full) {
-		sets->crowd = true;
-		++*room->metrics.lobby_closed;
-	}
+	event_del(sets->lobby.event);
+	sets->lobby_closed = sets->crowd = true;
+	++*room->metrics.lobby_closed;
+}
+
+void client_sets_mind_lobby(struct room *room)
+{
+	struct client_sets *sets = &room->sets;
+
+	if (!sets->lobby_closed)
+		close_lobby(room);
+	else if (!lobby_must_wait(room) && event_add(sets->lobby.event, NULL) == 0)
+		sets->lobby_closed = false;
 }
 
 static void on_next_slice(struct hf_timer *timer, void *room)
 {
-	mind_lobby(room);
+	client_sets_mind_lobby(room);
 }
 
-void client_sets_login_began(struct room *room)
+void client_sets_on_state(struct room *room, enum connection_state before,
+			  enum connection_state after)
 {
-	room->sets.joining++;
-	if (!is_spent(room) && room->sets.left > 0)
-		room->sets.left--;
-	mind_lobby(room);
+	struct client_sets *sets = &room->sets;
+
+	if (before < CONNECTION_JOINING && after >= CONNECTION_JOINING)
+		sets->waiting--;
+	if (after == CONNECTION_JOINING) {
+		sets->joining++;
+		if (!is_spent(room) && sets->left > 0)
+			sets->left--;
+		close_lobby(room);
+	} else if (before == CONNECTION_JOINING) {
+		sets->joining--;
+		hf_task_schedule(room->loop, &room->loads.task); /* it may open the lobby */
+	}
 }
 
-void client_sets_login_ended(struct room *room)
+bool client_sets_lobby_is_full(const struct room *room)
 {
-	room->sets.joining--;
-	mind_lobby(room);
+	return room->sets.lobby_closed &&
+	       room->sets.waiting >= LOBBY_TIMES * room->config->limits.logins_in_flight;
 }
 
 int client_sets_open(struct room *room, void (*on_events)(evutil_socket_t, short, void *))

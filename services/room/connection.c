@@ -31,10 +31,7 @@ void connection_set_state(struct room *room, struct connection *connection,
 	connection->state = (uint8_t)state;
 	if (state == CONNECTION_JOINING || state == CONNECTION_ACTIVE)
 		client_sets_admit(room, connection);
-	if (state == CONNECTION_JOINING)
-		client_sets_login_began(room);
-	else if (before == CONNECTION_JOINING)
-		client_sets_login_ended(room);
+	client_sets_on_state(room, before, state);
 }
 
 static unsigned transport_of(const struct connection *connection)
@@ -474,6 +471,7 @@ int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
 		hf_slab_free(&room->connections, handle);
 		return err;
 	}
+	room->sets.waiting++;
 	++*room->metrics.opened[0];
 	++*room->metrics.connections[0];
 	/* Its LOGIN is mostly there: listeners wait for the first bytes (TCP_DEFER_ACCEPT). Where

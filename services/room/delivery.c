@@ -23,6 +23,7 @@
 struct page_load {
 	struct page_load *next, **prev;
 	struct room *room;
+	struct loads_lane *lane;
 	uint64_t epoch, after;
 	hf_handle session;
 	struct hf_timer timer;
@@ -79,20 +80,9 @@ void delivery_continue(struct room *room, struct session *session)
 		connection->flags |= CONNECTION_LOAD_WAITS;
 		return;
 	}
-	if (room->load_count == room->load_capacity) {
-		size_t capacity = HF_MAX((size_t)64, 2 * room->load_capacity);
-		hf_handle *loads = realloc(room->loads, capacity * sizeof(*loads));
-
-		if (loads == NULL) {
-			delivery_out_of_memory(room, session);
-			return;
-		}
-		room->loads = loads;
-		room->load_capacity = capacity;
-	}
 	session->flags |= SESSION_LOADING;
-	room->loads[room->load_count++] = session->handle;
-	hf_task_schedule(room->loop, &room->load_task);
+	if (!loads_add(room, session))
+		delivery_out_of_memory(room, session);
 }
 
 void delivery_login(struct room *room, struct session *session)
@@ -157,15 +147,19 @@ static void call_saver(struct page_load *load, struct session *session)
 			&request, on_loaded, load);
 }
 
-static void on_retry(struct hf_timer *timer, void *ctx)
+/* Into the line again, now. */
+static void again(struct page_load *load)
 {
-	struct page_load *load = ctx;
 	struct session *session = session_of(load);
 
-	if (session == NULL)
-		load_free(load);
-	else
-		call_saver(load, session);
+	if (session != NULL && !loads_add(load->room, session))
+		delivery_out_of_memory(load->room, session);
+	load_free(load);
+}
+
+static void on_retry(struct hf_timer *timer, void *ctx)
+{
+	again(ctx);
 }
 
 static void again_in(struct page_load *load, struct session *session, uint64_t delay_ms)
@@ -176,7 +170,8 @@ static void again_in(struct page_load *load, struct session *session, uint64_t d
 		load_free(load);
 }
 
-static void load_failed(struct page_load *load, struct session *session)
+/* `too_much` for saver: it comes again as soon as saver can do more, without a time of its own. */
+static void load_failed(struct page_load *load, struct session *session, bool too_much)
 {
 	static struct hf_log_throttle throttle;
 	struct room *room = load->room;
@@ -184,11 +179,11 @@ static void load_failed(struct page_load *load, struct session *session)
 				      .cap_ms = 10000,
 				      .attempts = session->load_attempts };
 
-	++*room->metrics.loads_failed;
+	++*(too_much ? room->metrics.loads_overloaded : room->metrics.loads_failed);
 	if (hf_log_throttle_pass(&throttle, 5000))
 		HF_WARN("saver load failed", "status=%s reason=%s",
 			hf_rpc_status_name(hf_rpc_last_status()), hf_rpc_last_reason());
-	if (session->load_attempts < SESSION_LOAD_ATTEMPTS_MAX)
+	if (!too_much && session->load_attempts < SESSION_LOAD_ATTEMPTS_MAX)
 		session->load_attempts++;
 	if (!(session->flags & SESSION_LOADED)) {
 		hf_handle handle = session->handle;
@@ -200,7 +195,12 @@ static void load_failed(struct page_load *load, struct session *session)
 			return;
 		}
 	}
-	again_in(load, session, 20 + hf_backoff_next_ms(&backoff));
+	if (!too_much)
+		again_in(load, session, 20 + hf_backoff_next_ms(&backoff));
+	else if (delivery_fall_behind(room, session, load->after))
+		again(load);
+	else
+		load_free(load);
 }
 
 static void quarantined(struct page_load *load, struct session *session, uint64_t until_ms)
@@ -351,6 +351,16 @@ static bool take_record(struct room *room, struct session *session, const Hf__Lo
 	return room_session(room, handle) != NULL;
 }
 
+static enum flow_answer answer_of(const Hf__LoadReply *reply)
+{
+	enum hf_rpc_status status = hf_rpc_last_status();
+
+	if (reply != NULL)
+		return FLOW_GOOD;
+	return status == HF_RPC_OVERLOADED || status == HF_RPC_DEADLINE ? FLOW_TOO_MUCH
+									: FLOW_OTHER;
+}
+
 static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 {
 	struct page_load *load = ctx;
@@ -359,7 +369,9 @@ static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 	hf_handle handle = load->session;
 	uint64_t after = load->after;
 	bool login = session != NULL && session->flags & SESSION_LOGIN_LOAD;
+	enum flow_answer answer = answer_of(reply);
 
+	loads_ended(room, load->lane, answer);
 	if (session != NULL && reply != NULL && comes_too_late(room, session, reply)) {
 		/* Nobody is there to read it: the same page again, if the client comes back. */
 		session->flags &= (uint8_t)~SESSION_LOADING;
@@ -368,7 +380,7 @@ static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 	} else if (session == NULL || (reply != NULL && !take_record(room, session, reply))) {
 		load_free(load);
 	} else if (reply == NULL) {
-		load_failed(load, session);
+		load_failed(load, session, answer == FLOW_TOO_MUCH);
 	} else if (reply->quarantined) {
 		quarantined(load, session, reply->quarantined_until_ms);
 	} else {
@@ -381,15 +393,17 @@ static void on_loaded(const Hf__LoadReply *reply, void *ctx)
 	}
 }
 
-static void start_load(struct room *room, struct session *session)
+void delivery_load(struct room *room, struct session *session, struct loads_lane *lane)
 {
 	struct page_load *load = malloc(sizeof(*load));
 
 	if (load == NULL) {
+		loads_ended(room, lane, FLOW_OTHER);
 		delivery_out_of_memory(room, session);
 		return;
 	}
 	*load = (struct page_load){ .room = room,
+				    .lane = lane,
 				    .epoch = session->epoch,
 				    .session = session->handle,
 				    .next = room->page_loads,
@@ -401,27 +415,8 @@ static void start_load(struct room *room, struct session *session)
 	call_saver(load, session);
 }
 
-/* Acks go first: what they free must not come again with the page. */
-void delivery_run_loads(void *ctx)
-{
-	struct room *room = ctx;
-	size_t count = room->load_count;
-
-	acks_flush(room);
-	room->load_count = 0;
-	for (size_t i = 0; i < count; i++) {
-		struct session *session = room_session(room, room->loads[i]);
-
-		if (session != NULL && session->flags & SESSION_LOADING)
-			start_load(room, session);
-	}
-}
-
 void delivery_close(struct room *room)
 {
 	while (room->page_loads != NULL)
 		load_free(room->page_loads);
-	hf_task_cancel(room->loop, &room->load_task);
-	free(room->loads);
-	room->loads = NULL;
 }

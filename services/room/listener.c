@@ -17,6 +17,7 @@
 #define ACCEPTS_PER_TURN 16
 #define PAUSE_MS         200
 #define REST_MS          2 /* of a listener that a crowd comes to */
+#define LOBBY_PAUSE_MS   20
 #define DEFER_ACCEPT_S                                                            \
 	1 /* who is silent is let in after a second, and the handshake clock runs \
 	   */
@@ -163,6 +164,11 @@ static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
 {
 	struct listener *listener = ctx;
 
+	if (client_sets_lobby_is_full(listener->room)) {
+		++*listener->room->metrics.accepts_paused;
+		pause_accepting(listener, LOBBY_PAUSE_MS);
+		return;
+	}
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		struct sockaddr_storage peer = { 0 };
 		socklen_t len = sizeof(peer);

@@ -127,6 +127,16 @@ static double read_kept(void *ctx)
 	return (double)((const struct room *)ctx)->kept_bytes;
 }
 
+static double read_loads_waiting(void *ctx)
+{
+	return ((const struct room *)ctx)->loads.waiting;
+}
+
+static double read_loads_in_flight(void *ctx)
+{
+	return ((const struct room *)ctx)->loads.in_flight;
+}
+
 static double read_drain_remaining(void *ctx)
 {
 	const struct room *room = ctx;
@@ -158,6 +168,8 @@ static void open_traffic(struct room *room)
 				      "Connections cut after too long a silence");
 	m->lobby_closed = plain(room, "holdfast_room_lobby_closed_total",
 				"Times that newcomers had to wait for logins in flight");
+	m->accepts_paused = plain(room, "holdfast_room_accepts_paused_total",
+				  "Times that nobody was accepted, as the lobby was full");
 	for (int i = 0; i < UPSTREAM_OUTCOME_COUNT; i++)
 		m->upstream[i] = labelled(room, "holdfast_room_upstream_total", "result",
 					  upstream_names[i], "UPSTREAM frames by outcome");
@@ -254,7 +266,13 @@ static void open_delivery(struct room *room)
 				"Ids acked that were not in flight");
 	m->loads_ok = labelled(room, loads, "result", "ok", "Pages asked of saver");
 	m->loads_failed = labelled(room, loads, "result", "failed", "");
+	m->loads_overloaded = labelled(room, loads, "result", "overloaded", "");
 	m->loads_quarantined = labelled(room, loads, "result", "quarantined", "");
+	hf_metrics_gauge_fn(room->service->metrics, "holdfast_room_loads_waiting", NULL,
+			    "Pages that wait until saver can take the call", read_loads_waiting,
+			    room);
+	hf_metrics_gauge_fn(room->service->metrics, "holdfast_room_loads_in_flight", NULL,
+			    "Pages asked of saver and not answered", read_loads_in_flight, room);
 	m->ack_batches_ok = labelled(room, batches, "result", "ok", "Calls of Saver.Ack");
 	m->ack_batches_failed = labelled(room, batches, "result", "failed", "");
 	m->acks_given_up = plain(room, "holdfast_room_acks_given_up_total",

@@ -73,7 +73,7 @@ struct room_metrics {
 	uint64_t *sessions_ended[METRICS_CODE_CLASSES][16];
 	uint64_t *frames_in[HF_WIRE_TYPE_COUNT], *frames_out[HF_WIRE_TYPE_COUNT];
 	uint64_t *bytes_in, *bytes_out;
-	uint64_t *lobby_closed;
+	uint64_t *lobby_closed, *accepts_paused;
 	uint64_t *keepalive_timeouts;
 	uint64_t *written_online, *written_offline, *acked, *acks_unknown;
 	uint64_t *pushes[5]; /* by enum PushResult */
@@ -81,7 +81,7 @@ struct room_metrics {
 	uint64_t *broadcasts_started, *broadcasts_refused, *written_broadcast;
 	uint64_t *broadcast_results[5]; /* by enum PushResult */
 	uint64_t *dropped[DROP_REASON_COUNT];
-	uint64_t *loads_ok, *loads_failed, *loads_quarantined;
+	uint64_t *loads_ok, *loads_failed, *loads_overloaded, *loads_quarantined;
 	uint64_t *ack_batches_ok, *ack_batches_failed, *acks_given_up;
 	uint64_t *updates_ok, *updates_failed, *stale_sessions, *syncs_ok, *syncs_failed;
 	uint64_t *resumes[RESUME_RESULT_COUNT], *lingers[LINGER_EVENT_COUNT], *parked, *resent;

@@ -65,7 +65,7 @@ const struct hf_option room_options[] = {
 	{ "limits.register_timeout", HF_OPT_MSEC, AT(limits.register_timeout_ms), "1s", 10, 60000,
 	  "longest wait for register in a login; it goes on without", .reloadable = true },
 	{ "limits.logins_in_flight", HF_OPT_UINT, AT(limits.logins_in_flight), "256", 1, 1000000,
-	  "logins that wait for register at once; the clients after them are read later",
+	  "logins that wait for register or saver at once; the clients after them are read later",
 	  .reloadable = true },
 	{ "limits.login_rate", HF_OPT_UINT, AT(limits.login_rate), "5000", 0, 1000000,
 	  "logins a second; the clients after them are read later; 0: no limit",

@@ -28,6 +28,7 @@ static void room_stop(struct hf_service *service)
 	acks_close(room);
 	events_close(room);
 	delivery_close(room);
+	loads_close(room);
 	index_close(room);
 	hf_peers_free(room->rooms);
 	hf_apps_free(room->apps);
@@ -101,7 +102,7 @@ static int room_start(struct hf_service *service)
 	room->spare_fd = -1;
 	room->sets.lobby.fd = room->sets.clients.fd = -1;
 	signal(SIGPIPE, SIG_IGN); /* TLS writes by write(2), which has no MSG_NOSIGNAL */
-	hf_task_init(&room->load_task, delivery_run_loads, room);
+	loads_open(room);
 	hf_task_init(&room->count_task, count_run, room);
 	rpc_init(room);
 	metrics_open(room);

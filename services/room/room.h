@@ -19,6 +19,7 @@
 #include "hf_peers.h"
 #include "hf_service.h"
 #include "ip_limits.h"
+#include "loads.h"
 #include "metrics.h"
 #include "pool.h"
 #include "register.pb-c.h"
@@ -125,9 +126,7 @@ struct room {
 	struct index_state *index;
 	struct acks_state *acks;
 	struct room_events *events;
-	hf_handle *loads; /* sessions that want a page from saver at the end of this turn */
-	size_t load_count, load_capacity;
-	struct hf_task load_task;
+	struct loads loads;
 	struct page_load *page_loads; /* asked for, or to be asked for again */
 	struct broadcasts broadcasts;
 	struct counting *countings; /* of CountSessions, under way */
@@ -217,7 +216,8 @@ void delivery_continue(struct room *room, struct session *session);
 /* What saver holds above `after` was not sent yet. False: the session is gone. */
 bool delivery_fall_behind(struct room *room, struct session *session, uint64_t after);
 void delivery_out_of_memory(struct room *room, const struct session *session); /* ends it */
-void delivery_run_loads(void *room);
+/* Its turn has come: ask saver for the page that it wants; loads_ended() follows. */
+void delivery_load(struct room *room, struct session *session, struct loads_lane *lane);
 void delivery_close(struct room *room);
 
 /* push.c: messages from center, acks from clients. */

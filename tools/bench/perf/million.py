@@ -139,9 +139,10 @@ class Crowd:
                 ("MySQL has all", lambda: self.savers_say("holdfast_saver_registry_rows_written_total "))):
             wait_for(what, 400, lambda have=have: have() >= self.count)
             times.append(time.monotonic() - begun)
-        failed = self.rooms_say('holdfast_room_loads_total{result="failed"}')
+        failed, refused = (self.rooms_say(f'holdfast_room_loads_total{{result="{result}"}}')
+                           for result in ("failed", "overloaded"))
         say(f"  {self.count:,} clients in {len(self.rooms)} rooms: all logged in after {times[0]:.0f} s, "
-            f"what they are owed loaded after {times[1]:.0f} s ({failed:,.0f} loads failed and came again), "
+            f"what they are owed loaded after {times[1]:.0f} s ({failed:,.0f} loads failed, {refused:,.0f} were too much for the saver), "
             f"their records in MySQL after {times[2]:.0f} s")
 
     def broadcast(self):
