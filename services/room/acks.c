@@ -1,6 +1,7 @@
-/* Acks of clients on their way to saver: one Saver.Ack for each saver and turn. A batch that fails
- * is kept, within bounds, and sent again to whoever owns its slots by then; an ack that is lost
- * costs no message, only a second delivery. */
+/* Acks of clients on their way to saver: one Saver.Ack for each saver and turn, and while some are
+ * not answered those that come gather in the next. So they fill up as saver gets slow, and it has
+ * no more of them than it can do. A batch that fails is kept, within bounds, and sent again to
+ * whoever owns its slots by then; an ack that is lost costs no message, only a second delivery. */
 #define HF_LOG_MODULE "acks"
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #define GIVE_UP_MS      60000
 #define BATCH_ITEMS     1024u
 #define BATCH_IDS       8192u
+#define CALLS_MAX       2u /* under way to one saver */
 
 struct item {
 	uint32_t app;
@@ -24,7 +26,8 @@ struct item {
 
 struct batch {
 	struct room *room;
-	struct batch *next; /* waiting for another try */
+	struct batch *next; /* waiting for its saver, under way, or waiting for another try */
+	uint32_t saver;     /* under way: the number of the saver's instance */
 	uint64_t since_ms;
 	size_t item_count, item_capacity, id_count, id_capacity;
 	struct item *items;
@@ -36,8 +39,7 @@ struct acks_state {
 	struct hf_task task;
 	struct hf_timer retry_timer;
 	struct hf_backoff backoff;
-	struct batch *waiting;
-	uint32_t calls;
+	struct batch *waiting, *under_way;
 	uint64_t ids; /* in all batches: open, in flight, waiting */
 	bool closing;
 };
@@ -78,13 +80,35 @@ static void keep_for_retry(struct room *room, struct batch *batch)
 	retry_later(room);
 }
 
+static uint32_t calls_of(const struct acks_state *acks, const struct hf_peer *peer)
+{
+	const struct batch *batch = acks->under_way;
+	uint32_t count = 0;
+
+	for (; batch != NULL; batch = batch->next)
+		count += batch->saver == peer->instance.number;
+	return count;
+}
+
+static void no_longer_under_way(struct acks_state *acks, struct batch *batch)
+{
+	struct batch **at = &acks->under_way;
+
+	while (*at != batch)
+		at = &(*at)->next;
+	*at = batch->next;
+	batch->next = NULL;
+}
+
 static void on_acked(const Hf__AckReply *reply, void *ctx)
 {
 	static struct hf_log_throttle throttle;
 	struct batch *batch = ctx;
 	struct room *room = batch->room;
 
-	room->acks->calls--;
+	no_longer_under_way(room->acks, batch);
+	if (!room->acks->closing)
+		hf_task_schedule(room->loop, &room->acks->task);
 	if (reply != NULL) {
 		++*room->metrics.ack_batches_ok;
 		hf_backoff_reset(&room->acks->backoff);
@@ -119,31 +143,41 @@ static void send_batch(struct room *room, struct hf_peer *peer, struct batch *ba
 	}
 	request.n_items = batch->item_count;
 	request.items = pointers;
-	room->acks->calls++;
+	batch->saver = peer->instance.number;
+	batch->next = room->acks->under_way;
+	room->acks->under_way = batch;
 	hf__saver__ack(hf_peers_call(room->savers, peer, CALL_TIMEOUT_MS), &request, on_acked,
 		       batch);
 }
 
-static void send_open(struct room *room, struct hf_peer *peer)
+/* Those that wait for a saver hang on its peer, the last one open for more. */
+static void send_first(struct room *room, struct hf_peer *peer)
 {
 	struct batch *batch = peer->user;
 
-	peer->user = NULL;
-	if (batch != NULL)
-		send_batch(room, peer, batch);
+	peer->user = batch->next;
+	send_batch(room, peer, batch);
 }
 
 void acks_flush(struct room *room)
 {
 	struct hf_peer *peer = hf_peers_first(room->savers);
 
-	for (; peer != NULL; peer = peer->next)
-		send_open(room, peer);
+	for (; peer != NULL; peer = peer->next) {
+		while (peer->user != NULL)
+			send_first(room, peer);
+	}
 }
 
 static void on_turn_end(void *ctx)
 {
-	acks_flush(ctx);
+	struct room *room = ctx;
+	struct hf_peer *peer = hf_peers_first(room->savers);
+
+	for (; peer != NULL; peer = peer->next) {
+		while (peer->user != NULL && calls_of(room->acks, peer) < CALLS_MAX)
+			send_first(room, peer);
+	}
 }
 
 /* Makes room for one more element of `size`. */
@@ -211,32 +245,52 @@ static bool batch_add(struct batch *batch, uint32_t app, uint16_t slot,
 	return true;
 }
 
-/* Into the open batch of the slot's owner; with no owner, into one that waits. */
+static bool is_full(const struct batch *batch)
+{
+	return batch->item_count == BATCH_ITEMS || batch->id_count == BATCH_IDS;
+}
+
+/* The last of those that wait for the saver, when it has room; NULL out of memory. */
+static struct batch *batch_for(struct room *room, struct hf_peer *peer)
+{
+	struct batch *last = peer->user, *batch;
+
+	while (last != NULL && last->next != NULL) /* they are few: limits.ack_backlog */
+		last = last->next;
+	if (last != NULL && !is_full(last))
+		return last;
+	batch = batch_new(room);
+	if (batch == NULL)
+		return NULL;
+	if (last != NULL)
+		last->next = batch;
+	else
+		peer->user = batch;
+	hf_task_schedule(room->loop, &room->acks->task);
+	return batch;
+}
+
+/* With no owner, into one that waits for the next try. */
+static struct batch *batch_for_nobody(struct room *room)
+{
+	struct batch *batch = room->acks->waiting;
+
+	if (batch != NULL && !is_full(batch))
+		return batch;
+	batch = batch_new(room);
+	if (batch != NULL)
+		keep_for_retry(room, batch);
+	return batch;
+}
+
 static bool add(struct room *room, uint32_t app, uint16_t slot, struct hf_bytes registration,
 		uint64_t id, uint64_t since_ms)
 {
 	struct hf_peer *peer = hf_peers_by_slot(room->savers, slot);
-	struct batch *batch = peer == NULL ? NULL : peer->user;
+	struct batch *batch = peer != NULL ? batch_for(room, peer) : batch_for_nobody(room);
 
-	if (batch != NULL && (batch->item_count == BATCH_ITEMS || batch->id_count == BATCH_IDS)) {
-		send_open(room, peer);
-		batch = NULL;
-	}
-	if (peer == NULL && room->acks->waiting != NULL &&
-	    room->acks->waiting->item_count < BATCH_ITEMS &&
-	    room->acks->waiting->id_count < BATCH_IDS)
-		batch = room->acks->waiting;
-	if (batch == NULL) {
-		batch = batch_new(room);
-		if (batch == NULL)
-			return false;
-		if (peer != NULL) {
-			peer->user = batch;
-			hf_task_schedule(room->loop, &room->acks->task);
-		} else {
-			keep_for_retry(room, batch);
-		}
-	}
+	if (batch == NULL)
+		return false;
 	batch->since_ms = HF_MIN(batch->since_ms, since_ms);
 	return batch_add(batch, app, slot, registration, id);
 }
@@ -284,12 +338,15 @@ static void on_leave(struct hf_peer *peer, void *ctx)
 	struct batch *batch = peer->user;
 
 	peer->user = NULL;
-	if (batch == NULL)
-		return;
-	if (room->acks->closing)
-		batch_give_up(batch);
-	else
-		keep_for_retry(room, batch);
+	while (batch != NULL) {
+		struct batch *next = batch->next;
+
+		if (room->acks->closing)
+			batch_give_up(batch);
+		else
+			keep_for_retry(room, batch);
+		batch = next;
+	}
 }
 
 int acks_open(struct room *room)

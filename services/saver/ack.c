@@ -42,6 +42,7 @@ void saver_on_ack(Hf__Saver_Service *rpc, const Hf__AckRequest *request,
 {
 	struct saver *saver = saver_of(rpc);
 	struct saver_name name;
+	uint64_t admitted = 0; /* by node */
 	size_t ids = 0;
 	struct ack *ack;
 
@@ -70,7 +71,10 @@ void saver_on_ack(Hf__Saver_Service *rpc, const Hf__AckRequest *request,
 		    !saver_name_set(&name, saver->service->salt, item->app, item->registration.data,
 				    item->registration.len))
 			continue;
-		ack->error = saver_redis_admit(saver->redis, saver_node_of(saver, &name));
+		/* Once a call: what was begun would be repeated with all the rest. */
+		if (!(admitted >> saver_node_of(saver, &name) & 1))
+			ack->error = saver_redis_admit(saver->redis, saver_node_of(saver, &name));
+		admitted |= 1ull << saver_node_of(saver, &name);
 		if (ack->error == SAVER_OK)
 			ack->error = saver_remove(saver, &name, item->message_ids,
 						  item->n_message_ids, SAVER_ACKED, on_acked, ack);

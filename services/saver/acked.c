@@ -35,7 +35,8 @@ struct item {
 /* Of one node: open until the turn ends, then on its way. */
 struct batch {
 	size_t count;
-	struct item items[BATCH_MAX];
+	bool ordered; /* of one registration */
+	struct item items[];
 };
 
 struct saver_acked {
@@ -111,6 +112,10 @@ static enum saver_error send_batch(struct saver_acked *acked, unsigned node, str
 		arguments[2 * i + 1] =
 			hf_bytes_of(ttls[i], saver_acked_id_encode(item->ttl_ms, ttls[i]));
 	}
+	if (batch->ordered)
+		return saver_redis_send_slot(acked->saver->redis, batch->items[0].name.slot,
+					     SAVER_OP_BROADCAST, words, 3 + 3 * batch->count,
+					     on_reply, batch);
 	return saver_redis_send(acked->saver->redis, node, SAVER_OP_BROADCAST, words,
 				3 + 3 * batch->count, on_reply, batch);
 }
@@ -141,29 +146,50 @@ void saver_acked_flush(struct saver_acked *acked, const struct saver_name *name)
 	flush(acked, saver_node_of(acked->saver, name));
 }
 
-enum saver_error saver_acked_add(struct saver_acked *acked, const struct saver_name *name,
-				 uint64_t id, uint64_t ttl_ms, saver_acked_cb cb, void *ctx)
+static enum saver_error send_alone(struct saver_acked *acked, unsigned node,
+				   const struct item *item)
 {
+	struct batch *batch = malloc(sizeof(*batch) + sizeof(*item));
+	enum saver_error error;
+
+	if (batch == NULL)
+		return SAVER_INTERNAL;
+	batch->count = 1;
+	batch->ordered = true;
+	batch->items[0] = *item;
+	error = send_batch(acked, node, batch);
+	if (error != SAVER_OK)
+		free(batch);
+	return error;
+}
+
+enum saver_error saver_acked_add(struct saver_acked *acked, const struct saver_name *name,
+				 uint64_t id, uint64_t ttl_ms, bool ordered, saver_acked_cb cb,
+				 void *ctx)
+{
+	struct item item = { .name = *name, .id = id, .ttl_ms = ttl_ms, .cb = cb, .ctx = ctx };
 	unsigned node = saver_node_of(acked->saver, name);
 	struct batch *batch = acked->open[node];
+	enum saver_error error;
 
+	if (ordered)
+		return send_alone(acked, node, &item);
 	if (batch != NULL && batch->count == BATCH_MAX) {
-		enum saver_error error = send_batch(acked, node, batch);
-
+		error = send_batch(acked, node, batch);
 		if (error != SAVER_OK) /* the turn's end tells those that wait in it */
 			return error;
 		acked->open[node] = batch = NULL;
 	}
 	if (batch == NULL) {
-		batch = malloc(sizeof(*batch));
+		batch = malloc(sizeof(*batch) + BATCH_MAX * sizeof(batch->items[0]));
 		if (batch == NULL)
 			return SAVER_INTERNAL;
 		batch->count = 0;
+		batch->ordered = false;
 		acked->open[node] = batch;
 		hf_task_schedule(acked->saver->service->loop, &acked->task);
 	}
-	batch->items[batch->count++] =
-		(struct item){ .name = *name, .id = id, .ttl_ms = ttl_ms, .cb = cb, .ctx = ctx };
+	batch->items[batch->count++] = item;
 	return SAVER_OK;
 }
 

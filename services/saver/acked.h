@@ -22,11 +22,13 @@ void saver_acked_free(struct saver_acked *acked);  /* likewise */
 
 /* Without an error: `is_new`: it was not in the set before; `members`: how many are in it now. */
 typedef void (*saver_acked_cb)(bool is_new, uint64_t members, enum saver_error error, void *ctx);
-/* Put the id into the registration's set, and keep the set for `ttl_ms` at least. `cb` runs once,
- * later; not SAVER_OK: it does not. */
+/* Put the id into the registration's set, and keep the set for `ttl_ms` at least. `ordered`: after
+ * what was sent for the registration's slot before, which costs a script of its own. `cb` runs
+ * once, later; not SAVER_OK: it does not. */
 HF_MUST_CHECK enum saver_error saver_acked_add(struct saver_acked *acked,
 					       const struct saver_name *name, uint64_t id,
-					       uint64_t ttl_ms, saver_acked_cb cb, void *ctx);
+					       uint64_t ttl_ms, bool ordered, saver_acked_cb cb,
+					       void *ctx);
 /* Send what this turn has added on the node of that registration: before its set is read, so that
  * what was acked first is in it. */
 void saver_acked_flush(struct saver_acked *acked, const struct saver_name *name);

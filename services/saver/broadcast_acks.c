@@ -74,16 +74,17 @@ static void on_added(bool is_new, uint64_t members, enum saver_error error, void
 static enum saver_error add(struct acks *acks, const struct saver_log_entry *entry, uint64_t now_ms)
 {
 	struct saver *saver = acks->saver;
+	const Hf__Delivery *delivery = entry->broadcast->delivery;
+	bool told = delivery != NULL && delivery->receipts != 0; /* before it is remembered */
 	struct one *one = malloc(sizeof(*one));
 	enum saver_error error = one != NULL ? SAVER_OK : SAVER_INTERNAL;
 
 	if (error == SAVER_OK)
-		error = saver_tell(saver, &acks->name, entry->id, SAVER_ACKED,
-				   entry->broadcast->delivery);
+		error = saver_tell(saver, &acks->name, entry->id, SAVER_ACKED, delivery);
 	if (error == SAVER_OK) {
 		*one = (struct one){ acks, entry->id };
 		error = saver_acked_add(saver->acked, &acks->name, entry->id,
-					entry->expires_ms - now_ms + SLACK_MS, on_added, one);
+					entry->expires_ms - now_ms + SLACK_MS, told, on_added, one);
 	}
 	if (error == SAVER_OK)
 		acks->pending++;

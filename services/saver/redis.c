@@ -238,13 +238,26 @@ static void connect_node(struct node *node)
 		node_lost(node, strerror(-err));
 }
 
+/* When the oldest command left that is not answered; 0: there is none. */
+static uint64_t oldest_of(const struct node *node)
+{
+	uint64_t oldest = 0;
+
+	for (unsigned i = 0; i < node->redis->options.links; i++) {
+		uint64_t at_ns = saver_redis_link_oldest_ns(&node->links[i]);
+
+		if (at_ns != 0 && (oldest == 0 || at_ns < oldest))
+			oldest = at_ns;
+	}
+	return oldest;
+}
+
 /* Either the time for a new attempt, or the oldest command (or the connect itself) is late. */
 static void on_timer(struct hf_timer *timer, void *ctx)
 {
 	struct node *node = ctx;
 	struct saver_redis *redis = node->redis;
-	uint64_t timeout_ns = (uint64_t)redis->options.timeout_ms * 1000000, oldest = UINT64_MAX;
-	uint64_t age;
+	uint64_t timeout_ns = (uint64_t)redis->options.timeout_ms * 1000000, oldest, age;
 
 	if (node->connecting) {
 		node_lost(node, "connect timed out");
@@ -254,13 +267,8 @@ static void on_timer(struct hf_timer *timer, void *ctx)
 		connect_node(node);
 		return;
 	}
-	for (unsigned i = 0; i < redis->options.links; i++) {
-		uint64_t at_ns = saver_redis_link_oldest_ns(&node->links[i]);
-
-		if (at_ns != 0)
-			oldest = HF_MIN(oldest, at_ns);
-	}
-	if (oldest == UINT64_MAX)
+	oldest = oldest_of(node);
+	if (oldest == 0)
 		return;
 	age = hf_clock_monotonic_ns() - oldest;
 	if (age >= timeout_ns)
@@ -371,6 +379,16 @@ enum saver_error saver_redis_send_slot(struct saver_redis *redis, uint16_t slot,
 	return send_on(node, &node->links[use->link], slot, kind, words, count, cb, ctx);
 }
 
+/* Its answers take a good part of the time after which its connection is cut: more commands would
+ * bring that about, and all of them would have to be sent again. */
+static bool is_slow(const struct node *node)
+{
+	uint64_t oldest_ns = oldest_of(node);
+
+	return oldest_ns != 0 && hf_clock_monotonic_ns() - oldest_ns >
+					 (uint64_t)node->redis->options.timeout_ms * 1000000 / 4;
+}
+
 enum saver_error saver_redis_admit(const struct saver_redis *redis, unsigned number)
 {
 	const struct node *node = &redis->nodes[number];
@@ -381,7 +399,8 @@ enum saver_error saver_redis_admit(const struct saver_redis *redis, unsigned num
 		return error;
 	for (unsigned i = 0; i < redis->options.links; i++)
 		unsent += hf_buffer_len(&node->links[i].out);
-	return node->open >= redis->options.commands_max || unsent >= redis->options.bytes_max
+	return node->open >= redis->options.commands_max || unsent >= redis->options.bytes_max ||
+			       is_slow(node)
 		       ? SAVER_OVERLOADED
 		       : SAVER_OK;
 }

@@ -99,7 +99,8 @@ void saver_redis_serve(struct saver_redis *redis, unsigned node); /* CHECKING to
 void saver_redis_reset(struct saver_redis *redis, unsigned node, const char *reason);
 bool saver_redis_all_serving(const struct saver_redis *redis);
 
-/* May a call that needs this node begin? Asked once per call; sends are not refused for volume. */
+/* May a call that needs this node begin? Asked once per call; sends are not refused for volume. No
+ * when too many commands or bytes are unanswered, or the oldest for a quarter of the timeout. */
 enum saver_error saver_redis_admit(const struct saver_redis *redis, unsigned node);
 
 /* `reply` is borrowed, and NULL unless `error` is SAVER_OK. */

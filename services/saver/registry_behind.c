@@ -11,9 +11,10 @@
 #include "saver.h"
 
 #define TICK_MS   50
-#define BATCH_MAX 500u
+#define BATCH_MAX 1000u
 #define RETRY_MS  500u
 #define TOLD_MAX  200u                    /* names that Redis is told of at once */
+#define TELL_MAX  10u                     /* times in a tick */
 #define ROW_BYTES (4u * SAVER_RECORD_MAX) /* the most that one row adds to a statement */
 
 struct saver_registry_behind {
@@ -34,6 +35,7 @@ struct saver_registry_behind {
 };
 
 static void run_step(struct saver_registry_behind *behind);
+static void start_batch(struct saver_registry_behind *behind);
 
 /* --- Batches --- */
 
@@ -45,13 +47,19 @@ static void batch_ended(struct saver_registry_behind *behind)
 	behind->count = 0;
 }
 
+/* After a full one the next begins at once; else there is time until the next tick, in which it
+ * grows. */
 static void batch_written(struct saver_registry_behind *behind)
 {
+	bool full = behind->count == behind->limit;
+
 	*behind->written += behind->count;
 	behind->limit = HF_MIN(behind->limit * 2, BATCH_MAX);
 	for (uint32_t i = 0; i < behind->count; i++)
 		saver_registry_rows_written(&behind->rows, behind->batch[i]);
 	batch_ended(behind);
+	if (full)
+		start_batch(behind);
 }
 
 /* Is it the row that the server can't take, whatever we do? */
@@ -161,9 +169,9 @@ static void on_told(const redisReply *reply, enum saver_error error, void *ctx)
 	free(told);
 }
 
-/* One command for the kept rows of a node. Not for those that are being changed: the change has
- * noted its name again, perhaps already, and that must stay. */
-static void tell_node(struct saver_registry_behind *behind, unsigned node)
+/* One command for kept rows of a node; false: there are no more. Not for those that are being
+ * changed: the change has noted its name again, perhaps already, and that must stay. */
+static bool tell_node(struct saver_registry_behind *behind, unsigned node)
 {
 	struct saver *saver = behind->saver;
 	uint8_t keys[TOLD_MAX][SAVER_KEY_MAX];
@@ -171,10 +179,10 @@ static void tell_node(struct saver_registry_behind *behind, unsigned node)
 						HF_BYTES_LITERAL(SAVER_DIRTY_KEY) };
 	struct told *told = malloc(sizeof(*told));
 	struct saver_registry_row *row;
-	unsigned looked = 0;
+	unsigned looked = 0, count;
 
 	if (told == NULL)
-		return;
+		return false;
 	*told = (struct told){ .behind = behind };
 	TAILQ_FOREACH (row, &behind->rows.lists[SAVER_REGISTRY_KEPT], link) {
 		if (told->count == TOLD_MAX || looked++ == 10 * TOLD_MAX)
@@ -188,11 +196,13 @@ static void tell_node(struct saver_registry_behind *behind, unsigned node)
 		told->handles[told->count++] = row->handle;
 		row->asked = true;
 	}
-	if (told->count == 0)
+	count = told->count;
+	if (count == 0)
 		free(told);
 	else if (saver_redis_send(saver->redis, node, SAVER_OP_REGISTRY_WRITE, words,
 				  2 + told->count, on_told, told) != SAVER_OK)
 		on_told(NULL, SAVER_STORE_UNAVAILABLE, told);
+	return count == TOLD_MAX;
 }
 
 static void tell_redis(struct saver_registry_behind *behind)
@@ -200,8 +210,12 @@ static void tell_redis(struct saver_registry_behind *behind)
 	if (behind->rows.counts[SAVER_REGISTRY_KEPT] == 0)
 		return;
 	for (unsigned node = 0; node < saver_redis_count(behind->saver->redis); node++) {
-		if (saver_redis_state(behind->saver->redis, node) == SAVER_NODE_SERVING)
-			tell_node(behind, node);
+		unsigned times = 0;
+
+		if (saver_redis_state(behind->saver->redis, node) != SAVER_NODE_SERVING)
+			continue;
+		while (times < TELL_MAX && tell_node(behind, node))
+			times++;
 	}
 }
 
@@ -211,8 +225,7 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 
 	tell_redis(behind);
 	start_batch(behind);
-	if (behind->missed &&
-	    saver_registry_behind_pending(behind) < behind->saver->config->registry_rows / 2) {
+	if (behind->missed && saver_registry_behind_has_room(behind)) {
 		behind->missed = false;
 		saver_registry_look_soon(&behind->look);
 	}
@@ -234,6 +247,11 @@ void saver_registry_behind_put(struct saver_registry_behind *behind, const struc
 struct saver_registry_rows *saver_registry_behind_rows(struct saver_registry_behind *behind)
 {
 	return &behind->rows;
+}
+
+bool saver_registry_behind_has_room(const struct saver_registry_behind *behind)
+{
+	return behind->rows.slab.live < behind->saver->config->registry_rows / 2;
 }
 
 size_t saver_registry_behind_pending(const struct saver_registry_behind *behind)

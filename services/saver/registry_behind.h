@@ -25,6 +25,9 @@ void saver_registry_behind_put(struct saver_registry_behind *behind, const struc
 
 struct saver_registry_rows *saver_registry_behind_rows(struct saver_registry_behind *behind);
 size_t saver_registry_behind_pending(const struct saver_registry_behind *behind);
+/* For those that were left out: less than half of registry.rows is used, written ones that Redis
+ * was not told of included. */
+bool saver_registry_behind_has_room(const struct saver_registry_behind *behind);
 /* Write everything now; for a drain. */
 void saver_registry_behind_hurry(struct saver_registry_behind *behind);
 /* Look into hf:d of all nodes soon: slots or contents are new to us. */

@@ -130,8 +130,7 @@ static void ask_page(struct saver_registry_look *look)
 				     hf_bytes_of_string(look->cursor), HF_BYTES_LITERAL("COUNT"),
 				     HF_BYTES_LITERAL("128") };
 
-	if (saver_registry_behind_pending(saver->registry.behind) >
-		    saver->config->registry_rows / 2 ||
+	if (!saver_registry_behind_has_room(saver->registry.behind) ||
 	    saver_redis_send(saver->redis, look->node, SAVER_OP_SWEEP, words, 5, on_page, look) !=
 		    SAVER_OK)
 		arm(look, WAIT_MS);

@@ -109,11 +109,12 @@ class MariaDB(Store):
         # Two servers that start at once in one folder take each other's temporary tables for theirs.
         self.temporary = os.path.join(folder, "tmp")
         os.makedirs(self.temporary, exist_ok=True)
+        self.buffer_pool, self.log_file = "32M", "16M"
 
     def command(self):
         command = ["mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}",
                    f"--tmpdir={self.temporary}", "--skip-networking", "--skip-name-resolve", f"--pid-file={self.folder}/mariadb.pid",
-                   "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M",
+                   f"--innodb-buffer-pool-size={self.buffer_pool}", f"--innodb-log-file-size={self.log_file}",
                    "--innodb-flush-log-at-trx-commit=1", "--max-connections=200",
                    "--performance-schema=OFF"]
         return command + ["--user=root"] if _is_root() else command

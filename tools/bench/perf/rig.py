@@ -82,13 +82,14 @@ def payload(size):
 class Rig:
     """A cluster of one process a role, unless told otherwise."""
 
-    def __init__(self):
+    def __init__(self, buffer_pool="32M", log_file="16M"):
         self.folder = tempfile.mkdtemp(prefix="hf-perf-")
         self.stores = contextlib.ExitStack()
         self.redis = Redis(os.path.join(self.folder, "redis"))
         self.redis.start()
         self.stores.callback(self.redis.stop)
         self.mariadb = MariaDB(os.path.join(self.folder, "mariadb"))
+        self.mariadb.buffer_pool, self.mariadb.log_file = buffer_pool, log_file
         self.mariadb.install()
         self.mariadb.start()
         self.stores.callback(self.mariadb.stop)
