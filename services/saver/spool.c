@@ -285,14 +285,17 @@ static enum saver_error send_batch(struct batch *batch, const struct entry *entr
 		words[count++] = hf_bytes_of(pos, len);
 		pos += len;
 	}
-	error = saver_redis_admit(saver->redis, batch->node);
-	if (error == SAVER_OK &&
-	    batch->append == NULL) /* before what follows of the registration */
+	/* What is told of a registration belongs to a call that was admitted: it may not be lost as
+	 * the node has too much to do since, and comes before what follows of the registration. */
+	if (batch->append == NULL) {
 		error = saver_redis_send_slot(saver->redis, batch->slot, SAVER_OP_SPOOL, words,
 					      count, on_appended, batch);
-	else if (error == SAVER_OK)
-		error = saver_redis_send(saver->redis, batch->node, SAVER_OP_SPOOL, words, count,
-					 on_appended, batch);
+	} else {
+		error = saver_redis_admit(saver->redis, batch->node);
+		if (error == SAVER_OK)
+			error = saver_redis_send(saver->redis, batch->node, SAVER_OP_SPOOL, words,
+						 count, on_appended, batch);
+	}
 	free(words);
 	return error;
 }

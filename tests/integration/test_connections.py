@@ -107,9 +107,8 @@ def lines(new_cluster):
     lines.close()
 
 
-@pytest.fixture
-def saver(new_cluster, lines):
-    saver = new_cluster.add("saver", redis__nodes=f"unix:{lines.path}", redis__connections=2, redis__timeout="60s")
+def started(cluster, lines, timeout):
+    saver = cluster.add("saver", redis__nodes=f"unix:{lines.path}", redis__connections=2, redis__timeout=timeout)
     saver.wait_ready()
     return saver
 
@@ -123,7 +122,8 @@ def item(number, registration, frame):
                                           "message_id": number, "class": 1}]}
 
 
-def test_who_is_forgotten_is_not_known_again_by_an_answer_that_comes_late(new_cluster, saver, lines):
+def test_who_is_forgotten_is_not_known_again_by_an_answer_that_comes_late(new_cluster, lines):
+    saver = started(new_cluster, lines, "60s")
     login(saver, "reg-1")
     lines.cut()
     wait_until(lambda: lines.opened() == 2 and saver.ready(), what="saver is back, and knows nobody")
@@ -144,5 +144,41 @@ def test_who_is_forgotten_is_not_known_again_by_an_answer_that_comes_late(new_cl
             calls.next_answer()
         assert calls("Store", **item(3, "reg-1", "z"))["unregistered"] == [0]
         assert new_cluster.redis.call("EXISTS", "hf:q:7:reg-1", "hf:r:7:reg-1") == ["0"]
+    finally:
+        calls.close()
+
+
+def test_what_was_begun_is_told_also_when_redis_has_become_slow_meanwhile(new_cluster, lines):
+    app = new_cluster.add_app(APP)
+    document = app.document()
+    document["webhooks"] = [{"id": "a", "url": "https://callback.invalid/", "events": ["registration.created"],
+                             "secrets": ["whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"]}]
+    new_cluster.write_app(app, document)
+    saver = started(new_cluster, lines, "8s")
+    login(saver, "busy")
+    login(saver, "other")
+
+    def spooled():
+        return saver.metric("holdfast_saver_spooled_events_total", result="stored")
+
+    wait_until(lambda: spooled() == 2)
+    calls = rpc.Rpc(saver)
+    try:
+        lines.hold(0, 1)
+        calls.begin("Store", **item(1, "busy", "x" * 40000))
+        wait_until(lambda: lines.saw(b"hf:q:7:busy"))
+        calls.begin("Store", **item(2, "other", "y"))
+        wait_until(lambda: lines.saw(b"hf:q:7:other"))
+        calls.begin("Load", app=APP, registration="reg-1", login=True, max_count=1, profile={})
+        wait_until(lambda: lines.saw(b"GET", b"hf:r:7:reg-1"))
+        slow = ("Load", {"app": APP, "registration": "reg-2", "login": False, "max_count": 1})
+        wait_until(lambda: "OVERLOADED" in rpc.call_all(saver, [slow], timeout_ms=100)[0],
+                   what="nothing new is begun")
+        lines.release(0)
+        wait_until(lambda: saver.metric("holdfast_saver_registrations_total", change="created") == 3, what="its record is there")
+        lines.release(1)
+        for _ in range(3):
+            calls.next_answer()
+        wait_until(lambda: spooled() == 3)
     finally:
         calls.close()
