@@ -316,6 +316,15 @@ def test_what_can_not_be_is_refused_by_name(tmp_path, options, word):
     assert word in process.communicate(timeout=20)[1] and process.returncode == USAGE
 
 
+@pytest.mark.parametrize("options, word", [
+    ({"waves": 0}, "--waves: is 1 to 32"), ({"waves": 33}, "--waves: is 1 to 32"),
+    ({"waves": 2, "wave-every": "2s", "reconnect-rate": 20}, "--wave-every: is too short for all to come back"),
+])
+def test_waves_that_can_not_be_are_refused_by_name(tmp_path, options, word):
+    process = bench("storm", {"addr": "127.0.0.1:1", "token-file": "/dev/null", "count": 100, **options})
+    assert word in process.communicate(timeout=20)[1] and process.returncode == USAGE
+
+
 def test_a_running_bench_serves_its_counters(cluster, app, tmp_path):
     run = clients(cluster, app, tmp_path, "conn", 10, duration=0, prom="127.0.0.1:0", quiet=True)
     metrics = scrape(run)

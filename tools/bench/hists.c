@@ -107,7 +107,7 @@ bool hist_write_buckets(const char *folder, const char *name, const struct hf_hi
 bool hist_read(const char *folder, enum hist hist, struct hf_histogram *into)
 {
 	char path[4096];
-	unsigned long long count, sum, max;
+	unsigned long long total, count, sum, max;
 	unsigned bucket;
 	FILE *file;
 	bool good;
@@ -119,7 +119,7 @@ bool hist_read(const char *folder, enum hist hist, struct hf_histogram *into)
 	file = fopen(path, "re");
 	if (file == NULL)
 		return false;
-	good = fscanf(file, "#%*[^\n]\n%llu %llu %llu", &count, &sum, &max) == 3;
+	good = fscanf(file, "#%*[^\n]\n%llu %llu %llu", &total, &sum, &max) == 3;
 	while (good && fscanf(file, "%u %llu", &bucket, &count) == 2) {
 		if (bucket >= HF_HISTOGRAM_BUCKETS) {
 			good = false;
@@ -131,5 +131,5 @@ bool hist_read(const char *folder, enum hist hist, struct hf_histogram *into)
 	fclose(file);
 	into->sum = sum;
 	into->max = max;
-	return good && into->count > 0;
+	return good && into->count > 0 && into->count == total; /* a file that is cut is none */
 }

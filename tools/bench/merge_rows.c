@@ -78,7 +78,7 @@ void merge_rows(struct result *result, const char *folder, double after_s, bool 
 	}
 	/* A row tells of the time since the one before it: the first that is not before the end of
 	 * a second has most of that second. */
-	for (size_t second = (size_t)after_s; k < table.rows; second++) {
+	for (size_t second = (size_t)after_s; k < table.rows && second < 2 * ROWS_MAX; second++) {
 		struct row *row;
 
 		while (k < table.rows && t[k] + after_s < (double)second + 0.5)

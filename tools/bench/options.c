@@ -335,8 +335,26 @@ static int check_ramp(struct options *o)
 	return 0;
 }
 
+/* A wave that begins while clients of the one before it are still away would take these for lost.
+ */
+static int check_storm(const struct options *o)
+{
+	double back_ms = o->reconnect_rate > 0
+				 ? (double)o->count * o->fraction / o->reconnect_rate * 1e3
+				 : 0;
+
+	if (o->waves < 1 || o->waves > WAVES_MAX)
+		return refuse("waves", "is 1 to 32");
+	if (o->waves > 1 && back_ms >= (double)o->wave_every_ms)
+		return refuse("wave-every", "is too short for all to come back in, at this "
+					    "--reconnect-rate");
+	return 0;
+}
+
 static int check_clients(struct options *o)
 {
+	int err;
+
 	if ((o->addresses.count > 0) == (o->dispatcher != NULL))
 		return refuse("addr", "give either --addr or --dispatcher");
 	if ((o->token_file != NULL) == (o->token_key_id != NULL))
@@ -349,8 +367,6 @@ static int check_clients(struct options *o)
 		return refuse("ca-file", "is for --tls");
 	if (o->fraction > 1)
 		return refuse("fraction", "is at most 1");
-	if (o->waves > WAVES_MAX)
-		return refuse("waves", "is at most 32");
 	if (o->login_timeout_ms < 100 || o->login_timeout_ms > 3600000)
 		return refuse("login-timeout", "is 100ms to 1h");
 	if (o->first_retry_ms > 3600000)
@@ -360,7 +376,8 @@ static int check_clients(struct options *o)
 		return refuse("net", "is wifi, cell or ethernet");
 	if (o->heartbeat_s > 86400)
 		return refuse("keepalive", "is at most 86400 seconds");
-	return check_ramp(o);
+	err = check_ramp(o);
+	return err == 0 && o->command == COMMAND_STORM ? check_storm(o) : err;
 }
 
 static int check_messages(const struct options *o)
