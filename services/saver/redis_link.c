@@ -55,7 +55,9 @@ static bool deliver(struct saver_redis_link *link, const redisReply *reply)
 	uint64_t era = link->era;
 
 	if (op == NULL) {
-		broken(link, "a reply to no command");
+		/* As a Redis says that it has too many clients. */
+		broken(link,
+		       reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply to no command");
 		return false;
 	}
 	STAILQ_REMOVE_HEAD(&link->ops, next);

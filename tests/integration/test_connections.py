@@ -182,3 +182,12 @@ def test_what_was_begun_is_told_also_when_redis_has_become_slow_meanwhile(new_cl
         wait_until(lambda: spooled() == 3)
     finally:
         calls.close()
+
+
+def test_a_redis_that_takes_no_more_clients_is_named_and_tried_again(new_cluster):
+    redis = new_cluster.redis
+    redis.call("CONFIG", "SET", "maxclients", "1")
+    saver = new_cluster.add("saver", redis__nodes=f"unix:{redis.socket}", redis__connections=8)
+    wait_until(lambda: "max number of clients" in saver.log())
+    wait_until(lambda: redis.call("CONFIG", "SET", "maxclients", "100") == ["OK"])
+    saver.wait_ready()
