@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ def bench(command, options, *arguments):
     words = [binary("tools/bench/hf-bench"), command, *(str(argument) for argument in arguments)]
     for name, value in options.items():
         if value is not None:
-            words += [f"--{name}", str(value)]
+            words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     STARTED.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     return STARTED[-1]
 
@@ -199,7 +200,7 @@ def test_each_interval_has_its_line_and_its_row(cluster, app, tmp_path):
     run = clients(cluster, app, tmp_path, "conn", 10, duration="1s", interval="200ms")
     errors = run.communicate(timeout=60)[1]
     line = (r"^\d\d:\d\d:\d\d open=\d+ \([+-]\d+/s\) (opening=\d+ )?fail=0 rx=\d+/s drop=0 "
-            r"login p50=[\d.]+ms p99=[\d.]+ms max=[\d.]+ms cpu=\d+% lag=[\d.]+ms$")
+            r"login (p50=[\d.]+ms p99=[\d.]+ms max=[\d.]+ms|none) cpu=\d+% lag=[\d.]+ms$")
     lines = [text for text in errors.splitlines() if re.match(line, text)]
     assert len(lines) == len(rows(tmp_path, "conn", "open")) >= 4 and "open=10 " in lines[-1], errors
     assert rows(tmp_path, "conn", "open")[-1] == 10 and rows(tmp_path, "conn", "reconnected")[-1] == 0
@@ -224,6 +225,14 @@ def test_churn_drops_clients_that_come_back(cluster, app, tmp_path, resume):
     assert counters["churned"] - 5 <= run["reconnected"] <= counters["churned"]
     assert counters["resumed"] == (run["reconnected"] if resume == "on" else 0)
     assert cluster.room.metric("holdfast_room_resumes_total", result="resumed") == counters["resumed"]
+
+
+def test_a_ramp_that_goes_down_takes_churn_along(cluster, app, tmp_path):
+    finish(clients(cluster, app, tmp_path, "conn", None, connrate=None, ramp="20:300ms,20:3s,5:300ms", duration="1s",
+                   churn="50%/s", first_retry="50ms"))
+    run, counters = (summary(tmp_path, "conn")[part] for part in ("connections", "counters"))
+    assert 20 <= counters["churned"] <= 45 and run["reconnected"] >= counters["churned"] - 10
+    assert rows(tmp_path, "conn", "open")[-1] <= 5
 
 
 def test_what_the_app_loses_comes_again(cluster, app, tmp_path):
@@ -323,6 +332,57 @@ def test_what_can_not_be_is_refused_by_name(tmp_path, options, word):
 def test_waves_that_can_not_be_are_refused_by_name(tmp_path, options, word):
     process = bench("storm", {"addr": "127.0.0.1:1", "token-file": "/dev/null", "count": 100, **options})
     assert word in process.communicate(timeout=20)[1] and process.returncode == USAGE
+
+
+def test_what_is_never_stored_is_pushed_without_a_time_to_live(cluster, app, tmp_path):
+    receiver = clients(cluster, app, tmp_path, "recv", 5, duration="50s", expect=10)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 5)
+    sent = finish(push(cluster, app, tmp_path, 5, qos=0, rate=10, duration="1s"))
+    assert "10 new, 0 lost" in finish(receiver)
+    rate = r"10 messages accepted, [\d.]+/s"  # of the push, though recv took longer
+    assert re.search(rate, merge(tmp_path, "recv", "push")).group() == re.search(rate, sent).group()
+    again = bench("merge", {"out": tmp_path / "twice"}, tmp_path / "push", tmp_path / "push")
+    assert "is named twice" in again.communicate(timeout=20)[1] and again.returncode == USAGE
+
+
+def test_requests_that_nobody_answers_are_lost(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        output = finish(bench("http", {"url": f"http://127.0.0.1:{silent.getsockname()[1]}", "rate": 20,
+                                       "duration": "500ms"}), UNREACHABLE)
+    assert "10 sent" in output and "lost 10" in output and "no answer until" in output
+
+
+@pytest.mark.parametrize("options, word", [
+    ({"addr": "localhost:99999"}, "no HOST:PORT"), ({"token-file": "/dev/zero"}, "fewer tokens"),
+    ({"token-file": None, "token-key-id": "k", "token-secret-file": "/dev/zero"}, "has no text"),
+    ({"token-file": "/"}, "Is a directory"), ({"token-file": None, "token-key-id": "k", "token-secret-file": "/none"}, "No such"),
+    ({"out": "/proc/none"}, "--out /proc/none: No such"), ({"stats-file": "/proc/none"}, "--stats-file /proc/none"),
+    ({"tls": True, "ca-file": "/none"}, "--ca-file: No such"), ({"fail-if": "login.p99>1"}, "is no test"),
+])
+def test_what_can_not_be_opened_ends_the_run_before_it_begins(tmp_path, options, word):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a\nb\n")
+    chosen = {"addr": "127.0.0.1:1", "token-file": tokens, "count": 2, "duration": "1s", **options}
+    run = bench("conn", chosen)
+    output, errors = run.communicate(timeout=20)
+    assert run.returncode == USAGE and word in errors and output == "", errors
+
+
+def test_words_that_are_no_command_are_named(cluster, tmp_path):
+    for command, arguments, said in (("nosuch", (), "nosuch is no command"), ("http", ("extra",), "extra: this command")):
+        run = bench(command, {"url": "http://127.0.0.1:1"}, *arguments)
+        assert said in run.communicate(timeout=20)[1] and run.returncode == USAGE
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a\n")
+    url = f"http://{cluster.api_address()}"
+    asked = bench("conn", {"dispatcher": url, "token-file": tokens, "count": 1})
+    assert re.search(f"{url}: names no room for app 1: the answer is 4\\d\\d ", asked.communicate(timeout=20)[1])
+    assert asked.returncode == UNREACHABLE
+
+
+def test_a_latency_that_nobody_measured_is_said_to_be_so(cluster, app, tmp_path):
+    output = finish(clients(cluster, app, tmp_path, "conn", 2, duration="200ms", fail_if="deliver.p99>1s"), THRESHOLD)
+    assert "FAILED --fail-if deliver.p99>1s: 0 ms, as nobody measured it" in output
 
 
 def test_a_running_bench_serves_its_counters(cluster, app, tmp_path):

@@ -54,7 +54,9 @@ struct fleet {
 	/* the schedules, clients.c */
 	size_t stage;          /* of the shape */
 	uint64_t next_arrival; /* clients before it are there, by the shape */
-	uint64_t churned, next_back, back_count;
+	double churn_credit;   /* clients that are due to lose their connection */
+	uint64_t churn_ns;     /* until when it was counted; 0: not yet */
+	uint64_t next_back, back_count;
 	uint32_t *back; /* clients to reconnect, in order */
 	uint64_t back_start_ns;
 	unsigned next_wave, current_wave;

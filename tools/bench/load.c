@@ -80,7 +80,8 @@ static int append_message(struct load *load, uint64_t intended_ns, uint32_t *rec
 		err = hf_buffer_printf(&load->body,
 				       ",\"message\":{\"data_b64\":\"%s\",\"qos\":%u,\"ttl\":%llu}",
 				       load->base64, (unsigned)options->qos,
-				       (unsigned long long)options->ttl_s);
+				       /* What is never stored has no time to live. */
+				       options->qos > 0 ? (unsigned long long)options->ttl_s : 0);
 	if (err == 0 && load->kind < KIND_TAG)
 		err = hf_buffer_printf(&load->body, ",\"options\":{\"wait\":\"%s\"}",
 				       options->wait);
@@ -347,9 +348,14 @@ int load_run(struct worker *worker)
 			load->end_ns = worker->shared->start_ns + options->duration_ms * 1000000u;
 		engine_run(&load->engine);
 		count_dropped(load);
+		if (!worker->shared->stop)
+			worker->stats->counters[COUNT_HTTP_LOST] += http_in_flight(&load->pool);
 		if (worker->stats->counters[COUNT_ANSWERED] == 0 && load->pool.error != 0)
 			snprintf(worker->stats->refusal, REFUSAL_SIZE, "no answer: %s",
 				 strerror(load->pool.error));
+		else if (worker->stats->counters[COUNT_ANSWERED] == 0 && load->next > 0)
+			snprintf(worker->stats->refusal, REFUSAL_SIZE,
+				 "no answer until 5 s after the end");
 	}
 	http_close(&load->pool);
 	hf_buffer_deinit(&load->body);

@@ -32,7 +32,10 @@ static const struct command {
 	  "of\n"
 	  "--type, once all are there. `upstream` is the time until UPSTREAM_ACK, which says that "
 	  "the\n"
-	  "business has answered; what it answers comes as a push.\n" },
+	  "business has answered; what it answers comes as a push. Sends begin a second after "
+	  "the last\n"
+	  "connection and end a second before the end. The operator adds the callback: POST\n"
+	  "/v1/apps/APP/webhooks with its url and forward_types; without one, all are refused.\n" },
 	{ "push", COMMAND_PUSH, supervise, "send messages through center's API",
 	  "Start `hf-bench recv` first, with the same --app, --prefix, --startnumber, --count "
 	  "(and\n"
@@ -90,9 +93,9 @@ static void help(FILE *to)
 	      "sequence\n"
 	      "numbers in the messages; recv alone counts what the API refused as lost, merge "
 	      "knows better.\n\n"
-	      "Exit status: 0 done, 1 usage, 4 nothing answered, 6 the run is invalid (the tool "
-	      "was the\n"
-	      "bottleneck), 99 a --fail-if came true.\n",
+	      "Exit status: 0 done, 1 usage, or a file can't be read or written, 4 nothing "
+	      "answered, 6 the run is\n"
+	      "invalid (the tool was the bottleneck), 99 a --fail-if came true.\n",
 	      to);
 }
 
@@ -132,6 +135,10 @@ int main(int argc, char **argv)
 		options.argv = argv;
 		code = options_parse(argc - 2, argv + 2, commands[i].kind, &options);
 		return code != EXIT_DONE ? code : commands[i].run(&options);
+	}
+	if (argc > 1) {
+		fprintf(stderr, "hf-bench: %s is no command (--help)\n", name);
+		return EXIT_USAGE;
 	}
 	help(stderr);
 	return EXIT_USAGE;

@@ -2,6 +2,7 @@
  * holds. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "output.h"
 
@@ -193,6 +194,46 @@ static void find_begin(struct result *result, json_t *const *runs)
 	result->main = main < HISTS ? main : HIST_DELIVER;
 }
 
+/* A run that counts twice, or is written over, spoils the sum. */
+static bool folders_differ(const struct options *options)
+{
+	const struct list *list = &options->arguments;
+	struct stat found[LIST_MAX + 1] = { 0 };
+
+	for (size_t i = 0; i <= list->count; i++) {
+		const char *folder = i < list->count ? list->items[i] : options->out;
+
+		if (stat(folder, &found[i]) < 0)
+			continue;
+		for (size_t k = 0; k < i; k++) {
+			if (found[k].st_ino != found[i].st_ino ||
+			    found[k].st_dev != found[i].st_dev)
+				continue;
+			fprintf(stderr, "hf-bench: %s: is named twice\n", folder);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* From the first sender's begin to the last one's end. */
+static double load_seconds(json_t *const *runs, size_t count)
+{
+	double first_ms = 0, last_ms = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *sent = json_object_get(json_object_get(runs[i], "counters"), "sent");
+		json_t *seconds = json_object_get(json_object_get(runs[i], "run"), "seconds");
+		double end_ms = began_ms(runs[i]) + json_number_value(seconds) * 1e3;
+
+		if (json_number_value(sent) <= 0)
+			continue;
+		first_ms = last_ms > 0 ? HF_MIN(first_ms, began_ms(runs[i])) : began_ms(runs[i]);
+		last_ms = HF_MAX(last_ms, end_ms);
+	}
+	return (last_ms - first_ms) / 1e3;
+}
+
 int merge_command(const struct options *options)
 {
 	struct result result = { .options = options, .server_memory_b = -1, .server_cpu_s = -1 };
@@ -204,6 +245,8 @@ int merge_command(const struct options *options)
 		fprintf(stderr, "hf-bench: merge needs two folders or more, and --out\n");
 		return EXIT_USAGE;
 	}
+	if (!folders_differ(options))
+		return EXIT_USAGE;
 	code = thresholds_check_syntax(options);
 	result.total = calloc(1, sizeof(*result.total));
 	if (code != EXIT_DONE || result.total == NULL)
@@ -214,6 +257,7 @@ int merge_command(const struct options *options)
 			return EXIT_USAGE;
 	}
 	find_begin(&result, runs);
+	result.load_s = load_seconds(runs, options->arguments.count);
 	for (size_t i = 0; i < options->arguments.count; i++) {
 		json_t *json = runs[i];
 

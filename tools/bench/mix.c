@@ -29,10 +29,10 @@ bool mix_chosen(uint32_t number, unsigned salt, double share)
 
 static struct client *any_open(struct fleet *fleet)
 {
-	uint64_t place = hf_random_below(fleet->count);
+	uint64_t there = fleet->next_arrival, place = hf_random_below(there);
 
 	for (unsigned i = 0; i < TRIES; i++, place++) {
-		struct client *client = &fleet->clients[place % fleet->count];
+		struct client *client = &fleet->clients[place % there];
 
 		if (client->state == CLIENT_OPEN)
 			return client;
@@ -41,23 +41,26 @@ static struct client *any_open(struct fleet *fleet)
 }
 
 /* A device that changes networks: the connection is gone without a word, and soon there is another.
- * The rate is that of all clients that there are to be, so that it is the same all the time. */
+ * It begins when all have been begun, and its rate is a share of those that there are to be just
+ * then: a ramp that goes down takes it along. */
 uint64_t mix_churn_due(struct fleet *fleet)
 {
-	double rate = options_of(fleet)->churn * (double)fleet->count;
+	double rate = options_of(fleet)->churn * (double)fleet->next_arrival;
 	uint64_t now_ns = fleet->engine.now_ns;
 
+	if (fleet->churn_ns == 0 && fleet->next_arrival < fleet->count)
+		return UINT64_MAX;
+	if (fleet->churn_ns != 0)
+		fleet->churn_credit += rate * (double)(now_ns - fleet->churn_ns) / 1e9;
+	fleet->churn_ns = now_ns;
 	if (rate <= 0)
 		return UINT64_MAX;
 	for (unsigned i = 0; i < BURST; i++) {
-		uint64_t due_ns = fleet->engine.worker->shared->start_ns +
-				  shape_length_ns(&options_of(fleet)->shape) +
-				  (uint64_t)((double)(fleet->churned + 1) / rate * 1e9);
 		struct client *client;
 
-		if (due_ns > now_ns)
-			return due_ns;
-		fleet->churned++;
+		if (fleet->churn_credit < 1)
+			return now_ns + 1 + (uint64_t)((1 - fleet->churn_credit) / rate * 1e9);
+		fleet->churn_credit -= 1;
 		client = any_open(fleet);
 		if (client == NULL)
 			continue;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "bench.h"
 #include "hf_text.h"
@@ -75,7 +76,7 @@ static const struct option table[] = {
 	  "on; down too: 0:60s,5000:5m,5000:1h,0:10s" },
 	{ "churn", 0, TYPE_CHURN, AT(churn), "0%", COMMANDS_CLIENT, "PERCENT/s|m|h",
 	  "share of the clients that lose their connection and come back, evenly over time, as "
-	  "0.5%/m" },
+	  "0.5%/m; from when all have been begun" },
 	{ "slow", 0, TYPE_SHARE, AT(slow_share), "0%", COMMANDS_CLIENT, "PERCENT",
 	  "clients that read 256 bytes a second; their times are in deliver_slow, and a server "
 	  "that "
@@ -123,11 +124,12 @@ static const struct option table[] = {
 	{ "type", 0, TYPE_STRING, AT(forward_type), "bench", COMMAND_UPSTREAM, "NAME",
 	  "forward type of the messages" },
 	{ "qos", 'q', TYPE_UINT, AT(qos), "1", COMMAND_PUSH, "0|1", "1: stored and acked" },
-	{ "ttl", 0, TYPE_UINT, AT(ttl_s), "3600", COMMAND_PUSH, "SECONDS", "of each message" },
+	{ "ttl", 0, TYPE_UINT, AT(ttl_s), "3600", COMMAND_PUSH, "SECONDS",
+	  "of each message; --qos 0 has none" },
 	{ "batch", 0, TYPE_UINT, AT(batch), "1", COMMAND_PUSH, "N",
-	  "messages a request, up to 1000; --rate counts requests" },
+	  "messages a request, up to 1000; --rate counts requests; for --kind unicast" },
 	{ "wait", 0, TYPE_STRING, AT(wait), "none", COMMAND_PUSH, "none|routed|acked",
-	  "what the answer waits for" },
+	  "what the answer waits for; for --kind unicast and user" },
 	{ "connections", 'C', TYPE_UINT, AT(connections), "8", COMMANDS_LOAD, "N",
 	  "HTTP connections" },
 	{ "pipeline", 'P', TYPE_UINT, AT(pipeline), "16", COMMANDS_LOAD, "N",
@@ -365,6 +367,8 @@ static int check_clients(struct options *o)
 		return refuse("connrate", "must be above 0");
 	if (o->ca_file != NULL && !o->tls)
 		return refuse("ca-file", "is for --tls");
+	if (o->ca_file != NULL && access(o->ca_file, R_OK) < 0)
+		return refuse("ca-file", strerror(errno));
 	if (o->fraction > 1)
 		return refuse("fraction", "is at most 1");
 	if (o->login_timeout_ms < 100 || o->login_timeout_ms > 3600000)
@@ -523,6 +527,11 @@ int options_parse(int argc, char **argv, unsigned command, struct options *ret)
 		err = set(option, ret, value);
 		if (err != 0)
 			return err;
+	}
+	if (ret->arguments.count > 0 && !(command & (COMMAND_REPORT | COMMAND_MERGE))) {
+		fprintf(stderr, "hf-bench: %s: this command takes options alone (--help)\n",
+			ret->arguments.items[0]);
+		return EXIT_USAGE;
 	}
 	return check(ret);
 }

@@ -171,7 +171,9 @@ static void print_verdict(FILE *to, const struct result *result)
 		fprintf(to, "%s%s%s --fail-if %s: %g%s\n", threshold->failed ? red : green,
 			threshold->failed ? "FAILED" : "passed", off, threshold->text,
 			threshold->is_latency ? threshold->value / 1e3 : threshold->value,
-			threshold->is_latency ? " ms" : "");
+			threshold->is_empty     ? " ms, as nobody measured it"
+			: threshold->is_latency ? " ms"
+						: "");
 	}
 	for (size_t i = 0; i < result->reason_count; i++)
 		fprintf(to, "%sINVALID RUN%s: %s\n", red, off, result->reasons[i]);
@@ -181,6 +183,7 @@ void result_print(FILE *to, const struct result *result)
 {
 	const uint64_t *c = result->total->counters;
 	unsigned command = result->options->command;
+	double load_s = result->merged > 0 ? result->load_s : result->seconds;
 
 	fprintf(to, "hf-bench %s, %.1f s", result->options->command_name, result->seconds);
 	if (result->merged > 0)
@@ -218,7 +221,7 @@ void result_print(FILE *to, const struct result *result)
 			(unsigned long long)c[COUNT_SENT_MESSAGES],
 			(unsigned long long)c[COUNT_ANSWERED],
 			(unsigned long long)c[COUNT_ACCEPTED],
-			result->seconds > 0 ? (double)c[COUNT_ANSWERED] / result->seconds : 0,
+			load_s > 0 ? (double)c[COUNT_ANSWERED] / load_s : 0,
 			(unsigned long long)c[COUNT_HTTP_2XX],
 			(unsigned long long)c[COUNT_HTTP_429],
 			(unsigned long long)c[COUNT_HTTP_4XX],
@@ -243,18 +246,29 @@ static bool write_report(const char *folder)
 	return file != NULL && report_html(file, folder) == 0 && output_finish(file);
 }
 
-int result_write(const struct result *result, const char *folder)
+int output_folders(const char *folder)
 {
 	char hists[4096];
+
+	if (snprintf(hists, sizeof(hists), "%s/hist", folder) >= (int)sizeof(hists))
+		return -ENAMETOOLONG;
+	if ((mkdir(folder, 0777) < 0 && errno != EEXIST) ||
+	    (mkdir(hists, 0777) < 0 && errno != EEXIST) || access(folder, W_OK) < 0 ||
+	    access(hists, W_OK) < 0)
+		return -errno;
+	return 0;
+}
+
+int result_write(const struct result *result, const char *folder)
+{
 	json_t *json = result_json(result);
 	FILE *file;
 	bool good;
+	int err = output_folders(folder);
 
-	snprintf(hists, sizeof(hists), "%s/hist", folder);
-	if ((mkdir(folder, 0777) < 0 && errno != EEXIST) ||
-	    (mkdir(hists, 0777) < 0 && errno != EEXIST)) {
+	if (err < 0) {
 		json_decref(json);
-		return -errno;
+		return err;
 	}
 	file = output_create(folder, "summary.json");
 	good = file != NULL && json_dumpf(json, file, JSON_INDENT(2)) == 0;

@@ -27,12 +27,14 @@ struct threshold {
 	const char *text;
 	double value, limit; /* microseconds, when it is of a latency */
 	bool failed, is_latency;
+	bool is_empty; /* a latency that nobody measured */
 };
 
 struct result {
 	const struct options *options;
 	struct stats *total;
 	double seconds, setup_s;
+	double load_s; /* merged: from the first sender's begin to the last one's end */
 	uint64_t wall_ms,
 		start_ns; /* when it began, and when its schedules did, on the monotonic clock */
 	enum hist main;   /* the latency that it is about */
@@ -61,6 +63,8 @@ struct result {
 
 /* The latency that a command is about. */
 enum hist main_hist(unsigned command);
+/* Make the folder, and those in it. 0 or -errno. */
+int output_folders(const char *folder);
 uint64_t result_lost(const struct result *result);
 void result_invalid(struct result *result, const char *fmt, ...) HF_PRINTF(2, 3);
 

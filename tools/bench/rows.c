@@ -64,10 +64,14 @@ void row_print(FILE *to, const struct row *row, const struct options *options)
 	} else {
 		print_rate(to, "answers", row->requests);
 	}
-	fprintf(to, "drop=%llu %s p50=%.1fms p99=%.1fms max=%.1fms cpu=%.0f%% lag=%.1fms\n",
-		(unsigned long long)row->dropped_arrivals, hist_names[main_hist(options->command)],
-		(double)row->p50 / 1e3, (double)row->p99 / 1e3, (double)row->max / 1e3,
-		row->cpu_percent, row->lag_ms);
+	fprintf(to, "drop=%llu %s ", (unsigned long long)row->dropped_arrivals,
+		hist_names[main_hist(options->command)]);
+	if (row->max > 0)
+		fprintf(to, "p50=%.1fms p99=%.1fms max=%.1fms", (double)row->p50 / 1e3,
+			(double)row->p99 / 1e3, (double)row->max / 1e3);
+	else
+		fputs("none", to);
+	fprintf(to, " cpu=%.0f%% lag=%.1fms\n", row->cpu_percent, row->lag_ms);
 }
 
 static void write_row(FILE *file, const struct result *result, const struct row *row)

@@ -395,7 +395,8 @@ static int clock_begin(struct run *run)
 	}
 	err = clock_measure(&run->clock, run->clock_host, &bounds);
 	if (err < 0) {
-		fprintf(stderr, "hf-bench: --clock %s: %s\n", url, strerror(-err));
+		fprintf(stderr, "hf-bench: --clock %s: %s\n", url,
+			err == -EAGAIN ? "no answer in time" : strerror(-err));
 		return EXIT_UNREACHABLE;
 	}
 	run->clock_offset_ns = (bounds.low + bounds.high) / 2;
@@ -439,8 +440,14 @@ static void collect(void *ctx, struct stats *ret)
 static int prepare(struct run *run)
 {
 	const struct options *options = run->options;
-	int code = clock_begin(run), err;
+	int code, err;
 
+	/* Not after an hour of measuring. */
+	if (options->out != NULL && (err = output_folders(options->out)) < 0) {
+		fprintf(stderr, "hf-bench: --out %s: %s\n", options->out, strerror(-err));
+		return EXIT_USAGE;
+	}
+	code = clock_begin(run);
 	if (code != EXIT_DONE)
 		return code;
 	run->result.server_memory_b = run->result.server_cpu_s = -1;
@@ -505,6 +512,14 @@ int supervise(const struct options *options)
 	environment_machine(&run.result);
 	run.result.total = calloc(1, sizeof(struct stats));
 	run.before = calloc(1, sizeof(struct stats));
+	if (run.shared == MAP_FAILED && options->stats_file != NULL) {
+		fprintf(stderr, "hf-bench: --stats-file %s: can't be written\n",
+			options->stats_file);
+		free(run.result.total);
+		free(run.before);
+		targets_close(&run.targets);
+		return EXIT_USAGE;
+	}
 	if (run.shared == MAP_FAILED || run.result.total == NULL || run.before == NULL) {
 		fprintf(stderr, "hf-bench: no memory for the counters\n");
 		return EXIT_INVALID;
@@ -518,9 +533,11 @@ int supervise(const struct options *options)
 	run_all(&run);
 	err = thresholds_run(&run.result);
 	result_print(stdout, &run.result);
-	if (options->out != NULL && result_write(&run.result, options->out) < 0)
-		fprintf(stderr, "hf-bench: %s can't be written\n", options->out);
 	err = exit_code(&run, err);
+	if (options->out != NULL && result_write(&run.result, options->out) < 0) {
+		fprintf(stderr, "hf-bench: %s can't be written\n", options->out);
+		err = EXIT_USAGE;
+	}
 out:
 	prom_close(run.prom);
 	free(run.result.rows);

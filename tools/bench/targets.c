@@ -39,22 +39,34 @@ int url_parse(const char *url, struct target *ret, char host[128], const char **
 	return fetch_resolve(address, ret, 1) < 0 ? -EINVAL : 0;
 }
 
-/* The first line of a file, malloc'd. */
+/* The first word of the next line, malloc'd; NULL where there is none, or no end of it. */
+static char *read_word(FILE *file)
+{
+	char line[TEXT_MAX];
+
+	if (fgets(line, sizeof(line), file) == NULL || strlen(line) == sizeof(line) - 1)
+		return NULL;
+	line[strcspn(line, "\r\n \t")] = '\0';
+	return line[0] != '\0' ? strdup(line) : NULL;
+}
+
+/* The first line of a file, malloc'd; or NULL, and the reason is told. */
 static char *read_line(const char *path)
 {
-	FILE *file = fopen(path, "r");
-	char *line = NULL;
-	size_t size = 0;
+	FILE *file = fopen(path, "re");
+	char *line;
+	int err;
 
-	if (file == NULL)
+	if (file == NULL) {
+		fail(path, strerror(errno));
 		return NULL;
-	if (getline(&line, &size, file) < 0) {
-		free(line);
-		line = NULL;
-	} else {
-		line[strcspn(line, "\r\n \t")] = '\0';
 	}
+	line = read_word(file);
+	err = ferror(file) ? errno : 0;
 	fclose(file);
+	if (line == NULL)
+		fail(path, err != 0 ? strerror(err)
+				    : "has no text in its first line, or one of over 8000 bytes");
 	return line;
 }
 
@@ -64,10 +76,8 @@ static int read_key(const struct options *options, struct targets *ret)
 	uint8_t secret[TEXT_MAX];
 	ssize_t len;
 
-	if (text == NULL || strlen(text) > TEXT_MAX - 8) {
-		free(text);
-		return fail(options->token_secret_file, "can't be read");
-	}
+	if (text == NULL)
+		return EXIT_USAGE;
 	len = hf_base64_decode(text, strlen(text), false, secret);
 	free(text);
 	if (len < HF_TOKEN_SECRET_MIN || len > HF_TOKEN_SECRET_MAX ||
@@ -82,19 +92,20 @@ static int read_key(const struct options *options, struct targets *ret)
 
 static int read_tokens(const struct options *options, struct targets *ret)
 {
-	FILE *file = fopen(options->token_file, "r");
-	char *line = NULL;
-	size_t size = 0;
+	FILE *file = fopen(options->token_file, "re");
+	char *token;
+	int err;
 
+	if (file == NULL)
+		return fail(options->token_file, strerror(errno));
 	ret->tokens = calloc(options->count, sizeof(*ret->tokens));
-	if (file == NULL || ret->tokens == NULL)
-		return fail(options->token_file, "can't be read");
-	while (ret->token_count < options->count && getline(&line, &size, file) >= 0) {
-		line[strcspn(line, "\r\n \t")] = '\0';
-		ret->tokens[ret->token_count++] = strdup(line);
-	}
-	free(line);
+	while (ret->tokens != NULL && ret->token_count < options->count &&
+	       (token = read_word(file)) != NULL)
+		ret->tokens[ret->token_count++] = token;
+	err = ferror(file) ? errno : 0;
 	fclose(file);
+	if (err != 0)
+		return fail(options->token_file, strerror(err));
 	if (ret->token_count < options->count)
 		return fail(options->token_file, "holds fewer tokens than there are clients");
 	return 0;
@@ -125,7 +136,7 @@ static int ask_dispatcher(const struct options *options, struct targets *ret)
 	struct target dispatcher;
 	const char *path;
 	int err = 0;
-	char host[128], question[512], *answer;
+	char host[128], question[512], why[FETCH_WHY], *answer;
 
 	if (url_parse(options->dispatcher, &dispatcher, host, &path) < 0)
 		return fail(options->dispatcher, "is no http://HOST:PORT of a known host");
@@ -135,9 +146,10 @@ static int ask_dispatcher(const struct options *options, struct targets *ret)
 		snprintf(question, sizeof(question),
 			 "/v1/endpoints?format=text&app_id=%llu&registration_id=%s%u",
 			 (unsigned long long)options->app, "bench-", i);
-		answer = body = fetch_get(&dispatcher, host, question, TEXT_MAX);
+		answer = body = fetch_get(&dispatcher, host, question, TEXT_MAX, why);
 		if (answer == NULL) {
-			fail(options->dispatcher, "names no room: no answer, or not 200");
+			fprintf(stderr, "hf-bench: %s: names no room for app %llu: %s\n",
+				options->dispatcher, (unsigned long long)options->app, why);
 			return EXIT_UNREACHABLE;
 		}
 		while (err == 0 && (line = strsep(&body, "\r\n")) != NULL) {
@@ -219,8 +231,8 @@ int targets_open(const struct options *options, struct targets *ret)
 	*ret = (struct targets){ 0 };
 	if (options->key_file != NULL) {
 		ret->api_key = read_line(options->key_file);
-		if (ret->api_key == NULL || ret->api_key[0] == '\0')
-			return fail(options->key_file, "can't be read");
+		if (ret->api_key == NULL)
+			return EXIT_USAGE;
 	}
 	if (options->command & COMMANDS_LOAD)
 		return check_url(options->url);

@@ -58,7 +58,7 @@ static bool parse(const char *text, struct parsed *ret)
 	/* Microseconds inside; "us" is not a unit of the configuration. */
 	if (strcmp(end, "us") == 0)
 		ret->limit += 0;
-	else if (hf_text_parse_duration(operator+ 1, 1, &ms) == 0)
+	else if (*end != '\0' && hf_text_parse_duration(operator+ 1, 1, &ms) == 0)
 		ret->limit = (double)ms * 1000;
 	else
 		return false;
@@ -83,9 +83,11 @@ void thresholds_help(FILE *to)
 
 	for (size_t i = 0; i < HF_ARRAY_LEN(statistics); i++)
 		words[i] = statistics[i].name;
-	fputs("\nTIME is a number with ms, s, m or h. A TEST is LATENCY.STATISTIC or COUNTER, > or "
-	      "<, and a\n"
-	      "limit: a time (us too) or a number. A latency that nobody measured is no pass.\n",
+	fputs("\nTIME is a number with ms, s, m, h or d; without, of seconds. A TEST is\n"
+	      "LATENCY.STATISTIC or COUNTER, > or <, and a limit: a time with its unit (us too), "
+	      "or "
+	      "a number.\n"
+	      "A latency that nobody measured is no pass.\n",
 	      to);
 	print_names(to, "latencies", hist_names, HISTS);
 	print_names(to, "statistics", words, (int)HF_ARRAY_LEN(words));
@@ -144,7 +146,7 @@ int thresholds_run(struct result *result)
 						 : threshold->value < threshold->limit;
 		/* A latency that nobody measured is no pass. */
 		if (parsed.hist >= 0 && result->total->hist[parsed.hist].count == 0)
-			threshold->failed = true;
+			threshold->failed = threshold->is_empty = true;
 		if (threshold->failed)
 			code = EXIT_THRESHOLD;
 	}
