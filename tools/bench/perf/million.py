@@ -10,7 +10,8 @@ import rig
 from rig import Rig, cpu_seconds, pss_bytes
 from rows import SCALE, row, say, scaled
 
-LOGIN_RATE = 12000  # arrivals a second of all clients together
+LOGIN_RATE = 8000  # arrivals a second of all clients together
+ROOM_SHARE = 15000  # clients for each room, of the 19,700 that fit: who comes back goes to any room
 KERNEL = ("Slab", "PageTables", "KernelStack", "Percpu")
 
 
@@ -185,7 +186,7 @@ def million():
     count = scaled(1000000)
     with Rig("1G", "256M") as bed, tempfile.TemporaryDirectory() as folder:
         before = memory()
-        bed.start(room=count // 19700 + 1)
+        bed.start(room=count // ROOM_SHARE + 1)
         crowd = Crowd(bed, count, folder)
         crowd.log_in()
         parts, commands = Parts(bed, crowd.process), Commands(bed.redis)
