@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 #define EVENTS_MAX               128
 #define LOGGED_CLOSES_PER_SECOND 20
 #define READ_SIZE                65536u
+#define DISMISSED_READ_MAX       16384
 #define TLS_STEPS_PER_TURN       32 /* a handshake step costs as much as dozens of reads */
 #define TLS_FIRST_BYTE           0x16
 
@@ -29,9 +31,9 @@ void connection_set_state(struct room *room, struct connection *connection,
 
 	assert(state > before); /* a connection only ever moves forward */
 	connection->state = (uint8_t)state;
-	if (state == CONNECTION_JOINING || state == CONNECTION_ACTIVE)
-		client_sets_admit(room, connection);
-	client_sets_on_state(room, before, state);
+	if (state == CONNECTION_JOINING)
+		client_set_watch(room, connection);
+	lobby_on_state(room, before, state);
 }
 
 static unsigned transport_of(const struct connection *connection)
@@ -135,7 +137,7 @@ static void release_line(struct room *room, struct connection *connection)
 	ip_closed(&room->ips, connection->ip, hf_loop_now_ms(room->loop));
 	tls_free(connection->tls);
 	connection->tls = NULL;
-	close(connection->fd); /* leaves its epoll set by that */
+	close(connection->fd); /* leaves the epoll set by that */
 	connection->fd = -1;
 	--*room->metrics.connections[transport_of(connection)];
 }
@@ -341,10 +343,31 @@ void connection_send_control(struct room *room, struct connection *connection, s
 	frame_unref(frame);
 }
 
-static void turn_away(struct room *room, struct connection *connection, enum reject_reason reason,
-		      uint32_t code)
+/* What was sent already is read, or the close would be a reset that takes the answer with it. */
+void connection_dismiss(int fd, uint32_t code)
+{
+	struct hf_wire_bye bye = { .code = code,
+				   .reason = hf_bytes_of_string(hf_close_name(code)) };
+	uint8_t wire[HF_WIRE_CONTROL_MAX], unread[DISMISSED_READ_MAX];
+	ssize_t len = hf_wire_encode_bye(&bye, wire, sizeof(wire));
+
+	if (len > 0 && send(fd, wire, (size_t)len, MSG_NOSIGNAL) == len)
+		shutdown(fd, SHUT_WR);
+	(void)!read(fd, unread, sizeof(unread));
+}
+
+static bool speaks_plain(const struct room *room, const struct connection *connection)
+{
+	return connection->tls == NULL && (connection->state == CONNECTION_LOGIN ||
+					   listener_tls(room, connection->listener) == NULL);
+}
+
+void connection_turn_away(struct room *room, struct connection *connection,
+			  enum reject_reason reason, uint32_t code)
 {
 	++*room->metrics.rejected[reason];
+	if (code != CONNECTION_ENDED_ERROR && speaks_plain(room, connection))
+		connection_dismiss(connection->fd, code);
 	connection_abort(room, connection, code);
 }
 
@@ -354,12 +377,13 @@ static void tls_step(struct room *room, struct connection *connection)
 	int done = tls_handshake(connection->tls, &want_write);
 
 	if (done < 0) {
-		turn_away(room, connection, REJECT_TLS_HANDSHAKE, CONNECTION_ENDED_ERROR);
+		connection_turn_away(room, connection, REJECT_TLS_HANDSHAKE,
+				     CONNECTION_ENDED_ERROR);
 		return;
 	}
 	if (want_write != !!(connection->flags & CONNECTION_BLOCKED)) {
 		connection->flags ^= CONNECTION_BLOCKED;
-		client_sets_watch(room, connection);
+		client_set_watch(room, connection);
 	}
 	if (done > 0) {
 		uint32_t took_ms = (uint32_t)room_age_ms(room) - connection->opened;
@@ -383,7 +407,7 @@ static void first_byte(struct room *room, struct connection *connection)
 	}
 	connection->tls = tls_new(context, connection->fd);
 	if (connection->tls == NULL) {
-		turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_INTERNAL_ERROR);
+		connection_turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_INTERNAL_ERROR);
 		return;
 	}
 	connection->flags |= CONNECTION_OVER_TLS;
@@ -448,13 +472,34 @@ static void on_readable(struct room *room, struct connection *connection, uint32
 	else if (n != -EAGAIN && n != -EINTR)
 		connection_lost(room, connection, CONNECTION_ENDED_ERROR);
 	if (has_more(n, events) && connection->state < CONNECTION_CUT)
-		client_sets_watch(room, connection);
+		client_set_watch(room, connection);
+}
+
+/* Some have waited here or in the backlog for longer than they wanted to: a login of theirs would
+ * be for nobody. */
+static bool has_given_up(const struct connection *connection)
+{
+	struct pollfd line = { .fd = connection->fd, .events = POLLRDHUP };
+
+	return poll(&line, 1, 0) > 0;
+}
+
+void connection_read(struct room *room, struct connection *connection)
+{
+	if (has_given_up(connection)) {
+		connection_abort(room, connection, CONNECTION_ENDED_EOF);
+		return;
+	}
+	on_readable(room, connection, 0);
+	if (connection->state < CONNECTION_CUT && !client_set_add(room, connection))
+		connection_turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_OVERLOADED);
 }
 
 int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
 {
 	hf_handle handle;
 	struct connection *connection = hf_slab_alloc(&room->connections, &handle);
+	bool kept = true;
 	int err;
 
 	if (connection == NULL)
@@ -471,17 +516,35 @@ int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
 		hf_slab_free(&room->connections, handle);
 		return err;
 	}
-	room->sets.waiting++;
 	++*room->metrics.opened[0];
 	++*room->metrics.connections[0];
-	/* Its LOGIN is mostly there: listeners wait for the first bytes (TCP_DEFER_ACCEPT). Where
-	 * nobody stands in line it need not go through the lobby. */
-	if (client_sets_lobby_is_free(room) && listener_tls(room, listener) == NULL)
-		on_readable(room, connection, 0);
-	if (connection->state < CONNECTION_CUT && !(connection->flags & CONNECTION_ADMITTED) &&
-	    client_sets_add(room, connection) < 0)
-		turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_OVERLOADED);
+	/* Its LOGIN is mostly there: listeners wait for the first bytes (TCP_DEFER_ACCEPT). */
+	if (listener_tls(room, listener) != NULL)
+		kept = client_set_add(room, connection);
+	else if (lobby_is_open(room))
+		connection_read(room, connection);
+	else
+		kept = lobby_enter(room, connection);
+	if (!kept)
+		connection_turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_OVERLOADED);
 	return 0;
+}
+
+/* Who has not logged in is read when the lobby says so. False: that is not now. */
+static bool may_read(struct room *room, struct connection *connection, uint32_t events)
+{
+	if (connection->state >= CONNECTION_JOINING)
+		return true;
+	if (connection->flags & CONNECTION_IN_LOBBY) {
+		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			connection_abort(room, connection, CONNECTION_ENDED_EOF);
+		return false;
+	}
+	if (lobby_is_open(room))
+		return true;
+	if (!lobby_enter(room, connection))
+		connection_turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_OVERLOADED);
+	return false;
 }
 
 static void on_events(evutil_socket_t fd, short what, void *ctx)
@@ -489,25 +552,23 @@ static void on_events(evutil_socket_t fd, short what, void *ctx)
 	struct room *room = ctx;
 	struct epoll_event events[EVENTS_MAX];
 	int count = epoll_wait(fd, events, EVENTS_MAX, 0);
-	int tls_steps = 0, i;
+	int tls_steps = 0;
 
-	/* What is left out here is in the lobby, which is level-triggered: it is reported again. */
-	for (i = 0;
-	     i < count && tls_steps < TLS_STEPS_PER_TURN && !client_sets_lobby_waits(room, fd);
-	     i++) {
+	for (int i = 0; i < count; i++) {
 		struct connection *connection = room_connection(room, events[i].data.u32);
 
 		if (connection == NULL || connection->state >= CONNECTION_CUT)
 			continue;
-		if (connection->state == CONNECTION_TLS)
-			tls_steps++;
+		/* Those are told of again, as they are level-triggered. */
+		if (connection->state == CONNECTION_TLS && ++tls_steps > TLS_STEPS_PER_TURN)
+			continue;
 		if (events[i].events & EPOLLOUT && connection->state >= CONNECTION_LOGIN)
 			flush_on_writable(room, connection);
-		if (events[i].events & ~(uint32_t)EPOLLOUT || connection->state == CONNECTION_TLS)
+		if ((events[i].events & ~(uint32_t)EPOLLOUT ||
+		     connection->state == CONNECTION_TLS) &&
+		    may_read(room, connection, events[i].events))
 			on_readable(room, connection, events[i].events);
 	}
-	if (i == count && count < EVENTS_MAX)
-		client_sets_seen(room, fd);
 }
 
 int connections_open(struct room *room)
@@ -535,7 +596,8 @@ int connections_open(struct room *room)
 	room->pong = frame_new(hf_wire_pong_frame, sizeof(hf_wire_pong_frame));
 	if (room->read_buffer == NULL || room->pong == NULL)
 		return -ENOMEM;
-	err = client_sets_open(room, on_events);
+	lobby_open(room);
+	err = client_set_open(room, on_events);
 	if (err < 0)
 		return err;
 	room->flush_hook = (struct hf_turn_hook){ .fn = flush_all, .ctx = room };
@@ -558,7 +620,8 @@ void connections_close(struct room *room)
 	flush_all(room);
 	if (room->flush_hook.fn != NULL)
 		hf_loop_remove_hook(room->loop, &room->flush_hook);
-	client_sets_close(room);
+	lobby_close(room);
+	client_set_close(room);
 	frame_unref(room->pong);
 	free(room->read_buffer);
 	expiry_deinit(&room->handshakes);

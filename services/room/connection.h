@@ -1,10 +1,10 @@
 /* services/room/connection.h - one client's connection: a fixed record of plain data, found by
  * handle.
  *
- * The clients hang in epoll sets of their own (client_sets.h), each one event of the loop; epoll
- * carries the handle, so an event of a connection that is gone finds nothing. There is one read
- * buffer for all; a connection keeps bytes only of a frame that is not complete. Frames to write
- * are gathered during a turn and leave in one write at its end. */
+ * The clients hang in an epoll set of their own (client_set.h), which is one event of the loop;
+ * epoll carries the handle, so an event of a connection that is gone finds nothing. There is one
+ * read buffer for all; a connection keeps bytes only of a frame that is not complete. Frames to
+ * write are gathered during a turn and leave in one write at its end. */
 #ifndef ROOM_CONNECTION_H
 #define ROOM_CONNECTION_H
 
@@ -12,6 +12,7 @@
 #include "hf_slab.h"
 #include "hf_wire.h"
 #include "ip_limits.h"
+#include "metrics.h"
 #include "output.h"
 #include "pool.h"
 
@@ -36,8 +37,8 @@ enum {
 	CONNECTION_LOAD_WAITS = 1 << 2,    /* a session wants a page when the output is flushed */
 	CONNECTION_CHECK_WINDOWS = 1 << 3, /* one is full, or remembers acked ids */
 	CONNECTION_OVER_TLS = 1 << 4,
-	CONNECTION_ADMITTED = 1 << 5, /* among the clients: see client_sets.h */
-	CONNECTION_IN_LOBBY = 1 << 6,
+	CONNECTION_IN_SET = 1 << 5,   /* see client_set.h */
+	CONNECTION_IN_LOBBY = 1 << 6, /* stands in line to be read: see lobby.h */
 };
 
 struct connection {
@@ -76,6 +77,13 @@ void connections_close(struct room *room); /* all, at once, and what held them *
 HF_MUST_CHECK int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener);
 void connection_set_state(struct room *room, struct connection *connection,
 			  enum connection_state state);
+/* Read what it sent; for who has not logged in and may be read now. */
+void connection_read(struct room *room, struct connection *connection);
+/* It can't log in: counted, told why where that can be said in plain, and gone. */
+void connection_turn_away(struct room *room, struct connection *connection,
+			  enum reject_reason reason, uint32_t code);
+/* BYE and the end of the stream to who is not let in; the caller closes `fd`. */
+void connection_dismiss(int fd, uint32_t code);
 
 /* Could a frame of `len` bytes be queued? May write to find out, and find the client gone. */
 bool connection_has_room(struct room *room, struct connection *connection, size_t len);

@@ -35,7 +35,7 @@ static void on_flushed(struct room *room, struct connection *connection)
 {
 	if (connection->flags & CONNECTION_BLOCKED) {
 		connection->flags &= (uint8_t)~CONNECTION_BLOCKED;
-		client_sets_watch(room, connection);
+		client_set_watch(room, connection);
 	}
 	if (connection->state == CONNECTION_CLOSING) {
 		if (connection->tls != NULL)
@@ -80,7 +80,7 @@ void flush_connection(struct room *room, struct connection *connection)
 		if (n == -EAGAIN) {
 			if (!(connection->flags & CONNECTION_BLOCKED)) {
 				connection->flags |= CONNECTION_BLOCKED;
-				client_sets_watch(room, connection);
+				client_set_watch(room, connection);
 			}
 			return;
 		}

@@ -21,7 +21,6 @@
 #define DEFER_ACCEPT_S                                                            \
 	1 /* who is silent is let in after a second, and the handshake clock runs \
 	   */
-#define REFUSED_READ_MAX 16384
 
 struct listener {
 	struct room *room;
@@ -39,19 +38,12 @@ struct ssl_ctx_st *listener_tls(const struct room *room, unsigned index)
 	return index < room->listener_count ? room->listeners[index].tls : NULL;
 }
 
-/* Who is not let in is told why, where that can be said in plain; then closed. What it sent already
- * is read first, or the close would be a reset that takes the answer with it. */
+/* Who is not let in is told why, where that can be said in plain; then closed. */
 static void refuse(struct listener *listener, int fd, enum reject_reason reason, uint32_t code)
 {
-	struct hf_wire_bye bye = { .code = code,
-				   .reason = hf_bytes_of_string(hf_close_name(code)) };
-	uint8_t wire[HF_WIRE_CONTROL_MAX], unread[REFUSED_READ_MAX];
-	ssize_t len = hf_wire_encode_bye(&bye, wire, sizeof(wire));
-
 	++*listener->room->metrics.rejected[reason];
-	if (listener->tls == NULL && len > 0 && send(fd, wire, (size_t)len, MSG_NOSIGNAL) == len)
-		shutdown(fd, SHUT_WR);
-	(void)!read(fd, unread, sizeof(unread));
+	if (listener->tls == NULL)
+		connection_dismiss(fd, code);
 	close(fd);
 }
 
@@ -92,6 +84,10 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
 	enum ip_verdict verdict;
 	hf_handle ip;
 
+	if (lobby_is_full(room)) { /* and late, or nobody would be accepted */
+		refuse(listener, fd, REJECT_CROWD, HF_CLOSE_OVERLOADED);
+		return;
+	}
 	if (room_client_count(room) >= room->connection_limit) {
 		refuse(listener, fd, REJECT_CONNECTIONS, HF_CLOSE_CONNECTION_LIMIT);
 		return;
@@ -164,17 +160,18 @@ static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
 {
 	struct listener *listener = ctx;
 
-	if (client_sets_lobby_is_full(listener->room)) {
-		++*listener->room->metrics.accepts_paused;
-		pause_accepting(listener, LOBBY_PAUSE_MS);
-		return;
-	}
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		struct sockaddr_storage peer = { 0 };
 		socklen_t len = sizeof(peer);
-		int fd = accept4(listener->fd, (struct sockaddr *)&peer, &len,
-				 SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd;
 
+		if (lobby_is_full(listener->room) && !lobby_is_late(listener->room)) {
+			++*listener->room->metrics.accepts_paused;
+			pause_accepting(listener, LOBBY_PAUSE_MS);
+			return;
+		}
+		fd = accept4(listener->fd, (struct sockaddr *)&peer, &len,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			admit(listener, fd, &peer);
 		} else if (errno == EAGAIN) {

@@ -136,7 +136,7 @@ static void run(void *ctx)
 		if (lane->count > 0 && flow_rests(&lane->flow, now_ms))
 			hf_loop_arm(room->loop, &lane->rested, lane->flow.rest_until_ms - now_ms);
 	}
-	client_sets_mind_lobby(room);
+	lobby_mind(room);
 }
 
 void loads_ended(struct room *room, struct loads_lane *lane, enum flow_answer answer)

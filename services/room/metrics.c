@@ -18,6 +18,7 @@ static const char *const reject_names[] = {
 	[REJECT_HTTP] = "http",
 	[REJECT_NOT_OURS] = "not_our_protocol",
 	[REJECT_HANDSHAKE_TIMEOUT] = "handshake_timeout",
+	[REJECT_CROWD] = "crowd",
 	[REJECT_LOGIN] = "login",
 };
 static const char *const drop_names[] = {
@@ -108,6 +109,11 @@ static double slab_bytes(const struct hf_slab *slab)
 	return (double)slab->page_count * HF_SLAB_PAGE_RECORDS * (slab->record_size + 1);
 }
 
+static double read_lobby(void *ctx)
+{
+	return ((const struct room *)ctx)->lobby.line.count;
+}
+
 static double read_memory(void *ctx)
 {
 	const struct room *room = ctx;
@@ -166,8 +172,10 @@ static void open_traffic(struct room *room)
 	m->bytes_out = labelled(room, "holdfast_room_bytes_total", "direction", "out", "");
 	m->keepalive_timeouts = plain(room, "holdfast_room_keepalive_timeouts_total",
 				      "Connections cut after too long a silence");
-	m->lobby_closed = plain(room, "holdfast_room_lobby_closed_total",
-				"Times that newcomers had to wait for logins in flight");
+	m->lobby_waits = plain(room, "holdfast_room_lobby_waits_total",
+			       "Times that newcomers began to stand in line");
+	hf_metrics_gauge_fn(room->service->metrics, "holdfast_room_lobby_connections", NULL,
+			    "Connections that stand in line to log in", read_lobby, room);
 	m->accepts_paused = plain(room, "holdfast_room_accepts_paused_total",
 				  "Times that nobody was accepted, as the lobby was full");
 	for (int i = 0; i < UPSTREAM_OUTCOME_COUNT; i++)

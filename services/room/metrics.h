@@ -22,6 +22,7 @@ enum reject_reason {
 	REJECT_HTTP,     /* a web client: not served on this port */
 	REJECT_NOT_OURS, /* neither TLS nor our protocol */
 	REJECT_HANDSHAKE_TIMEOUT,
+	REJECT_CROWD, /* more want to log in than can; see lobby.h */
 	REJECT_LOGIN, /* LOGIN was refused; _logins_total says why */
 	REJECT_REASON_COUNT
 };
@@ -73,7 +74,7 @@ struct room_metrics {
 	uint64_t *sessions_ended[METRICS_CODE_CLASSES][16];
 	uint64_t *frames_in[HF_WIRE_TYPE_COUNT], *frames_out[HF_WIRE_TYPE_COUNT];
 	uint64_t *bytes_in, *bytes_out;
-	uint64_t *lobby_closed, *accepts_paused;
+	uint64_t *lobby_waits, *accepts_paused;
 	uint64_t *keepalive_timeouts;
 	uint64_t *written_online, *written_offline, *acked, *acks_unknown;
 	uint64_t *pushes[5]; /* by enum PushResult */

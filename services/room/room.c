@@ -100,7 +100,7 @@ static int room_start(struct hf_service *service)
 	room->config = service->config;
 	room->start_ms = hf_loop_now_ms(room->loop);
 	room->spare_fd = -1;
-	room->sets.lobby.fd = room->sets.clients.fd = -1;
+	room->clients.fd = -1;
 	signal(SIGPIPE, SIG_IGN); /* TLS writes by write(2), which has no MSG_NOSIGNAL */
 	loads_open(room);
 	hf_task_init(&room->count_task, count_run, room);

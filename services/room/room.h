@@ -10,7 +10,7 @@
 
 #include "app_counts.h"
 #include "broadcast.h"
-#include "client_sets.h"
+#include "client_set.h"
 #include "connection.h"
 #include "coordinator.pb-c.h"
 #include "events.h"
@@ -20,6 +20,7 @@
 #include "hf_service.h"
 #include "ip_limits.h"
 #include "loads.h"
+#include "lobby.h"
 #include "metrics.h"
 #include "pool.h"
 #include "register.pb-c.h"
@@ -103,7 +104,8 @@ struct room {
 	uint32_t accept_credit; /* connections paid for and not yet taken; see listener.c */
 	int spare_fd;           /* given up to refuse a connection when descriptors run out */
 
-	struct client_sets sets;
+	struct client_set clients;
+	struct lobby lobby;
 	uint8_t *read_buffer;
 	hf_handle dirty_head;  /* connections with output of this turn */
 	hf_handle closed_head; /* connections to be freed at the end of the turn */

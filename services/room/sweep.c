@@ -23,6 +23,10 @@ static void expire(struct room *room)
 
 		if (connection == NULL || connection->state > CONNECTION_LOGIN)
 			continue;
+		if (connection->flags & CONNECTION_IN_LOBBY) {
+			connection_turn_away(room, connection, REJECT_CROWD, HF_CLOSE_OVERLOADED);
+			continue;
+		}
 		++*room->metrics.rejected[REJECT_HANDSHAKE_TIMEOUT];
 		connection_close(room, connection, HF_CLOSE_HANDSHAKE_TIMEOUT, "no LOGIN in time");
 	}
@@ -170,6 +174,7 @@ static void on_tick(struct hf_timer *timer, void *ctx)
 	check_apps(room);
 	announce_load(room);
 	drain_tick(room);
+	lobby_mind(room);
 	room->tick_due_ms = now_ms + ROOM_TICK_MS;
 	hf_loop_arm(room->loop, timer, ROOM_TICK_MS);
 }

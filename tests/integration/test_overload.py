@@ -1,8 +1,12 @@
 """A crowd that comes faster than the store can register it stands in line: everybody gets in, and nothing is done twice."""
 
 import base64
+import contextlib
 import subprocess
 
+import pytest
+
+from harness import wire
 from harness.cluster import binary
 from harness.waiting import wait_until
 
@@ -69,3 +73,80 @@ def test_logins_go_on_while_the_store_is_away(new_cluster, tmp_path):
     new_cluster.redis.start()
     wait_until(lambda: loads(room, "ok") >= count, 60, "all are registered")
     leave(clients)
+
+
+@contextlib.contextmanager
+def one_login_under_way(cluster, app, **limits):
+    """A room that may have one at a time, and that one stands still; the phone of it."""
+    cluster.start({"room": {"limits__logins_in_flight": "1", "limits__register_timeout": "60s", **limits}})
+    cluster.register.pause()
+    try:
+        first = cluster.phone()
+        say_login(first, app, "first")
+        wait_until(lambda: cluster.room.metric("holdfast_room_frames_total", direction="in", type="login") == 1)
+        yield first
+    finally:
+        cluster.register.resume()
+
+
+def say_login(phone, app, name):
+    phone.send_bytes(wire.login(f"device-{name}", [wire.session(7, name, app.token(name))]))
+
+
+def in_line(room):
+    return room.metric("holdfast_room_lobby_connections")
+
+
+def test_who_stood_in_line_for_long_is_sent_away_with_a_word(new_cluster):
+    app = new_cluster.add_app(7)
+    with one_login_under_way(new_cluster, app, limits__handshake_timeout="2s") as first:
+        others = [new_cluster.phone() for _ in range(8)]
+        for n, phone in enumerate(others):
+            say_login(phone, app, f"reg-{n}")
+        for phone in others:
+            assert phone.wait_closed(timeout=20).code == 4100
+    first.expect("login_ack")
+    room = new_cluster.room
+    assert room.metric("holdfast_room_connections_rejected_total", reason="crowd") == len(others)
+    assert room.metric("holdfast_room_connections_rejected_total", reason="handshake_timeout") == 0
+    late = new_cluster.phone()
+    say_login(late, app, "late")
+    late.expect("login_ack")
+
+
+def test_who_gave_up_in_line_is_not_logged_in(new_cluster):
+    app = new_cluster.add_app(7)
+    with one_login_under_way(new_cluster, app, limits__handshake_timeout="60s") as first:
+        gone = [new_cluster.phone() for _ in range(6)]
+        for n, phone in enumerate(gone):
+            say_login(phone, app, f"gone-{n}")
+        wait_until(lambda: in_line(new_cluster.room) == 2)
+        for n, phone in enumerate(gone):
+            if n % 2:
+                phone.reset()
+            else:
+                phone.link.close()
+        patient = new_cluster.phone()
+        say_login(patient, app, "patient")
+    first.expect("login_ack")
+    patient.expect("login_ack")
+    assert new_cluster.room.metric("holdfast_room_logins_total", code="ok") == 2
+    wait_until(lambda: new_cluster.room.metric("holdfast_room_connections") == 2)
+
+
+@pytest.mark.parametrize("first_bytes", [b"", wire.login("device", [wire.session(7, "reg", "token")])[:9]],
+                         ids=["nothing", "half a LOGIN"])
+def test_the_silent_keep_nobody_out(new_cluster, first_bytes):
+    app = new_cluster.add_app(7)
+    with one_login_under_way(new_cluster, app, limits__handshake_timeout="60s") as first:
+        silent = [new_cluster.phone() for _ in range(20)]
+        for phone in silent:
+            phone.send_bytes(first_bytes)
+        wait_until(lambda: in_line(new_cluster.room) == 2)
+        last = new_cluster.phone()
+        say_login(last, app, "last")
+    first.expect("login_ack")
+    last.expect("login_ack")
+    wait_until(lambda: new_cluster.room.metric("holdfast_room_connections") == 22)
+    assert in_line(new_cluster.room) == 0
+    assert new_cluster.room.metric("holdfast_room_connections_rejected_total") == 0
