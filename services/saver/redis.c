@@ -9,16 +9,10 @@
 #include "hf_clock.h"
 #include "hf_config.h"
 #include "hf_log.h"
-#include "redis_link.h"
+#include "redis_commands.h"
 
-#define OPS_PER_BLOCK 256u
-#define KEEPALIVE_MS  5000u
-#define READ_SIZE     16384u /* what a Redis reads of one connection at a time, and a little more */
-
-struct op_block {
-	struct op_block *next;
-	struct saver_redis_op ops[OPS_PER_BLOCK];
-};
+#define KEEPALIVE_MS 5000u
+#define READ_SIZE    16384u /* what a Redis reads of one connection at a time, and a little more */
 
 struct node {
 	struct saver_redis *redis;
@@ -37,12 +31,6 @@ struct node {
 	int64_t *up;
 };
 
-/* While a command of a slot is unanswered, its next ones take the same link: they stay in order. */
-struct slot_use {
-	uint32_t open;
-	uint32_t link;
-};
-
 struct saver_redis {
 	struct saver_redis_options options;
 	struct saver_redis_io io;
@@ -50,74 +38,11 @@ struct saver_redis {
 	unsigned count;
 	bool closed;
 	struct node *nodes;
-	struct op_block *blocks;
-	struct saver_redis_ops free_ops;
-	struct slot_use slots[HF_SLOTS];
+	struct saver_redis_commands commands;
 	struct hf_turn_hook hook;
 	struct hf_task
 		kick; /* something is queued: the loop must not wait before the hook has run */
-	uint64_t *results[SAVER_OP_COUNT][2];
-	struct hf_log_throttle refused;
 };
-
-static const char *const op_names[SAVER_OP_COUNT] = {
-	"store", "load",          "remove",         "inspect", "claim", "redeliver",
-	"sweep", "refill",        "check",          "job",     "log",   "broadcast",
-	"spool", "registry_read", "registry_write", "report",
-};
-
-static struct saver_redis_op *op_alloc(struct saver_redis *redis)
-{
-	struct saver_redis_op *op = STAILQ_FIRST(&redis->free_ops);
-
-	if (op == NULL) {
-		struct op_block *block = malloc(sizeof(*block));
-
-		if (block == NULL)
-			return NULL;
-		block->next = redis->blocks;
-		redis->blocks = block;
-		for (unsigned i = 0; i < OPS_PER_BLOCK; i++)
-			STAILQ_INSERT_HEAD(&redis->free_ops, &block->ops[i], next);
-		op = STAILQ_FIRST(&redis->free_ops);
-	}
-	STAILQ_REMOVE_HEAD(&redis->free_ops, next);
-	return op;
-}
-
-static enum saver_error classify(const struct node *node, const struct saver_redis_op *op,
-				 const redisReply *reply)
-{
-	const char *text = reply->str;
-	enum saver_error error = SAVER_STORE_UNAVAILABLE;
-
-	if (strncmp(text, "OOM ", 4) == 0 ||
-	    (strncmp(text, "MISCONF", 7) == 0 && strstr(text, "No space left") != NULL))
-		error = SAVER_STORE_FULL;
-	if (hf_log_throttle_pass(&node->redis->refused, 10000))
-		HF_WARN("redis_refused", "node=%u op=%s error=%s", node->number, op_names[op->kind],
-			hf_log_quote(text, reply->len));
-	return error;
-}
-
-/* The end of a command. `reply` NULL: its connection was lost. */
-static void op_done(struct node *node, struct saver_redis_op *op, const redisReply *reply)
-{
-	struct saver_redis *redis = node->redis;
-	enum saver_error error = SAVER_OK;
-	saver_redis_cb cb = op->cb;
-	void *ctx = op->ctx;
-
-	if (reply == NULL)
-		error = SAVER_STORE_UNAVAILABLE;
-	else if (reply->type == REDIS_REPLY_ERROR)
-		error = classify(node, op, reply);
-	++*redis->results[op->kind][error != SAVER_OK];
-	if (op->slot < HF_SLOTS)
-		redis->slots[op->slot].open--;
-	STAILQ_INSERT_HEAD(&redis->free_ops, op, next);
-	cb(error == SAVER_OK ? reply : NULL, error, ctx);
-}
 
 static void on_reply(struct saver_redis_link *link, struct saver_redis_op *op,
 		     const redisReply *reply)
@@ -125,7 +50,7 @@ static void on_reply(struct saver_redis_link *link, struct saver_redis_op *op,
 	struct node *node = link->owner;
 
 	node->open--;
-	op_done(node, op, reply);
+	saver_redis_commands_end(&node->redis->commands, op, reply, node->number);
 }
 
 /* One connection is gone, or of no use. So are the others: behind them may be another Redis by now.
@@ -156,7 +81,7 @@ static void node_lost(struct node *node, const char *reason)
 		redis->options.on_lost(node->number, redis->options.ctx);
 	while ((op = STAILQ_FIRST(&ops)) != NULL) {
 		STAILQ_REMOVE_HEAD(&ops, next);
-		op_done(node, op, NULL);
+		saver_redis_commands_end(&redis->commands, op, NULL, node->number);
 	}
 }
 
@@ -176,21 +101,16 @@ static enum saver_error send_on(struct node *node, struct saver_redis_link *link
 				saver_redis_cb cb, void *ctx)
 {
 	struct saver_redis *redis = node->redis;
-	struct saver_redis_op *op = op_alloc(redis);
+	struct saver_redis_op *op =
+		saver_redis_commands_begin(&redis->commands, slot, kind, cb, ctx);
 
 	if (op == NULL)
 		return SAVER_INTERNAL;
-	op->cb = cb;
-	op->ctx = ctx;
-	op->slot = slot;
-	op->kind = (uint8_t)kind;
 	if (saver_redis_link_send(link, op, words, count) < 0) {
-		STAILQ_INSERT_HEAD(&redis->free_ops, op, next);
+		saver_redis_commands_undo(&redis->commands, op);
 		return SAVER_INTERNAL;
 	}
 	node->open++;
-	if (slot < HF_SLOTS)
-		redis->slots[slot].open++;
 	hf_task_schedule(redis->io.loop, &redis->kick);
 	return SAVER_OK;
 }
@@ -369,7 +289,7 @@ enum saver_error saver_redis_send_slot(struct saver_redis *redis, uint16_t slot,
 				       saver_redis_cb cb, void *ctx)
 {
 	struct node *node = &redis->nodes[saver_redis_node_of(redis, slot)];
-	struct slot_use *use = &redis->slots[slot];
+	struct saver_slot_use *use = &redis->commands.slots[slot];
 	enum saver_error error = may_send(node);
 
 	if (error != SAVER_OK)
@@ -448,15 +368,6 @@ static void make_metrics(struct saver_redis *redis, struct hf_metrics *metrics)
 {
 	char labels[64];
 
-	for (unsigned i = 0; i < SAVER_OP_COUNT; i++) {
-		for (unsigned failed = 0; failed < 2; failed++) {
-			snprintf(labels, sizeof(labels), "store=\"redis\",op=\"%s\",result=\"%s\"",
-				 op_names[i], failed ? "error" : "ok");
-			redis->results[i][failed] = hf_metrics_counter(
-				metrics, "holdfast_saver_operations_total", labels,
-				"Commands and statements by what they were for.");
-		}
-	}
 	redis->io.duration =
 		hf_metrics_histogram(metrics, "holdfast_saver_operation_duration_seconds",
 				     "store=\"redis\"",
@@ -502,7 +413,7 @@ int saver_redis_new(struct hf_loop *loop, struct hf_metrics *metrics,
 	redis->io = (struct saver_redis_io){
 		.loop = loop, .on_up = on_up, .on_reply = on_reply, .on_broken = on_broken
 	};
-	STAILQ_INIT(&redis->free_ops);
+	saver_redis_commands_init(&redis->commands, metrics);
 	hf_task_init(&redis->kick, on_kick, redis);
 	redis->nodes = calloc(options->nodes->count, sizeof(*redis->nodes));
 	redis->password = strdup(options->password);
@@ -542,17 +453,12 @@ void saver_redis_close(struct saver_redis *redis)
 
 void saver_redis_free(struct saver_redis *redis)
 {
-	struct op_block *block;
-
 	if (redis == NULL)
 		return;
 	if (redis->hook.fn != NULL)
 		hf_loop_remove_hook(redis->io.loop, &redis->hook);
 	hf_task_cancel(redis->io.loop, &redis->kick);
-	while ((block = redis->blocks) != NULL) {
-		redis->blocks = block->next;
-		free(block);
-	}
+	saver_redis_commands_deinit(&redis->commands);
 	for (unsigned i = 0; i < redis->count; i++)
 		free(redis->nodes[i].text);
 	saver_redis_io_deinit(&redis->io);
@@ -607,7 +513,7 @@ bool saver_redis_all_serving(const struct saver_redis *redis)
 
 bool saver_redis_slot_busy(const struct saver_redis *redis, uint16_t slot)
 {
-	return redis->slots[slot].open > 0;
+	return redis->commands.slots[slot].open > 0;
 }
 
 void saver_redis_ignore(const redisReply *reply, enum saver_error error, void *ctx)
