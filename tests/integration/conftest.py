@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+from harness import flash_cut
 from harness.cluster import Cluster
 from harness.stores import MariaDB, Redis
+from harness.webhooks import Inbox
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +81,32 @@ def cluster(new_cluster):
 @pytest.fixture
 def app(cluster):
     return cluster.apps[7]
+
+
+@pytest.fixture
+def saver(new_cluster):
+    """The store alone."""
+    saver = new_cluster.add("saver")
+    saver.wait_ready()
+    return saver
+
+
+@pytest.fixture
+def lasting(new_cluster):
+    """A cluster whose sessions linger for longer than any test."""
+    new_cluster.add_app(7)
+    return new_cluster.start(settings=flash_cut.LONG)
+
+
+@pytest.fixture
+def inbox():
+    """Makes callback servers."""
+    servers = []
+
+    def make(answer=None):
+        servers.append(Inbox(answer))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()

@@ -1,91 +1,13 @@
-"""The broadcast log: what a login loads of it, acks, pauses and recalls, and what survives."""
+"""The broadcast log: what a login loads of it and when, its bounds, and what survives."""
 
 import threading
-import time
-
-import pytest
 
 from harness import rpc
+from harness.broadcast_log import (
+    APP, HELD, LOADABLE, REMOVED, TRANSIENT, ack, append, attach, broadcast, change, ids, load, load_request,
+    new_id, now_ms, read, recall, store)
 from harness.stores import Redis
 from harness.waiting import wait_until
-
-LOADABLE, HELD, REMOVED = range(3)
-TRANSIENT, STORED, DURABLE = range(3)
-APP = 7
-EPOCH_MS = 1704067200000
-
-
-def now_ms():
-    return int(time.time() * 1000)
-
-
-def new_id(sequence=0, at_ms=None):
-    return ((at_ms or now_ms()) - EPOCH_MS) << 22 | sequence
-
-
-@pytest.fixture
-def saver(new_cluster):
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
-    return saver
-
-
-def broadcast(number, **fields):
-    return {"message_id": number, "app": APP, "frame": f"frame {number}", "class": STORED,
-            "expires_ms": now_ms() + 600000, **fields}
-
-
-def append(saver, number, broadcasts_max=0, **fields):
-    reply = rpc.call(saver, "LogAppend", {"broadcast": broadcast(number, **fields),
-                                          "broadcasts_max": broadcasts_max})
-    return reply["version"]
-
-
-def recall(saver, number):
-    return rpc.call(saver, "LogAppend", {"app": APP, "recalled_id": number,
-                                         "recall_expires_ms": now_ms() + 600000})["version"]
-
-
-def change(saver, number, state):
-    return rpc.call(saver, "LogChange", {"app": APP, "message_id": number, "state": state})
-
-
-def spans(reply):
-    return [(span["from"], span["until"]) for span in reply["spans"]]
-
-
-def load_request(registration="reg-1", after=0, max_count=100, max_bytes=1 << 20, login=True):
-    return "Load", {"app": APP, "registration": registration, "after": after, "max_count": max_count,
-                    "max_bytes": max_bytes, "login": login}
-
-
-def load(saver, registration="reg-1", **options):
-    return rpc.call(saver, *load_request(registration, **options))
-
-
-def ids(reply):
-    return [message["message_id"] for message in reply["messages"]]
-
-
-def attach(saver, registration="reg-1", **profile):
-    """A login that tells who it is: from now on there is a record."""
-    method, request = load_request(registration)
-    return rpc.call(saver, method, {**request, "profile": {"platform": "test", **profile}})
-
-
-def store(saver, number, registration="reg-1", **fields):
-    attach(saver, registration)
-    reply = rpc.call(saver, "Store", {"frames": [f"frame {number}"], "items": [
-        {"message_id": number, "app": APP, "registration": registration, "frame": 0, "class": STORED, **fields}]})
-    assert not reply["failures"] and not reply["unregistered"]
-
-
-def ack(saver, *numbers, registration="reg-1"):
-    rpc.call(saver, "Ack", {"items": [{"app": APP, "registration": registration, "message_ids": list(numbers)}]})
-
-
-def read(saver, number):
-    return rpc.call(saver, "LogRead", {"app": APP, "message_id": number})
 
 
 def test_a_login_loads_the_log_and_the_queue_in_the_order_of_ids(saver):
@@ -173,170 +95,12 @@ def test_a_login_after_the_append_was_answered_sees_it_at_any_saver(new_cluster)
     assert not wrong
 
 
-def test_what_is_acked_never_comes_again_also_after_everything_was_killed(new_cluster):
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
-    first, second = new_id(1), new_id(2)
-    append(saver, first)
-    append(saver, second)
-    assert ids(load(saver)) == [first, second]
-    ack(saver, first)
-    assert ids(load(saver)) == [second]
-    assert ids(load(saver, "another")) == [first, second]
-    saver.kill()
-    new_cluster.redis.kill()
-    new_cluster.redis.start()
-    saver.restart()
-    assert ids(load(saver)) == [second]
-
-
-def test_an_ack_of_a_broadcast_that_this_saver_never_loaded_counts(new_cluster):
-    savers = [new_cluster.add("saver"), new_cluster.add("saver")]
-    for saver in savers:
-        saver.wait_ready()
-    number = new_id()
-    append(savers[0], number)
-    ack(savers[1], number)  # its client got it from the room's walk
-    for saver in savers:
-        assert ids(load(saver)) == []
-
-
-def test_acks_are_counted_once_a_registration_and_survive_a_restart(saver):
-    number = new_id()
-    append(saver, number)
-    for registration in ("reg-1", "reg-2", "reg-1"):
-        ack(saver, number, registration=registration)
-    wait_until(lambda: read(saver, number)["acked"] == 2)
-    state = rpc.call(saver, "MessageState", {"app": APP, "message_id": number})
-    assert state["known"] and state["acked"] == 2 and state["class"] == STORED
-    saver.kill()
-    saver.restart()
-    ack(saver, number, registration="reg-2")
-    ack(saver, number, registration="reg-3")
-    wait_until(lambda: read(saver, number)["acked"] == 3)
-    state = rpc.call(saver, "MessageState", {"app": APP, "message_id": number})
-    assert state["known"] and state["acked"] == 3
-    assert saver.metric("holdfast_saver_broadcasts_acked_total") == 1
-    assert saver.metric("holdfast_messages_acked_total") == 0, "they were never stored for anybody"
-
-
-def test_two_savers_do_not_both_tell_of_one_broadcast(new_cluster):
-    savers = [new_cluster.add("saver"), new_cluster.add("saver")]
-    for saver in savers:
-        saver.wait_ready()
-    for n in range(8):
-        number = new_id(n)
-        append(savers[0], number)
-        wait_until(lambda: sum(rpc.call(saver, "MessageState", {"app": APP, "message_id": number})["known"]
-                               for saver in savers) == 1)
-
-
-def test_a_stopped_saver_leaves_no_count_behind(new_cluster):
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
-    number = new_id()
-    append(saver, number)
-    for n in range(50):
-        ack(saver, number, registration=f"reg-{n}")
-    saver.terminate()
-    saver.wait_exit()
-    saver.restart()
-    assert read(saver, number)["acked"] == 50
-
-
-def test_a_held_broadcast_is_not_loaded_until_it_is_loadable_again(saver):
-    number = new_id()
-    first = append(saver, number)
-    held = change(saver, number, HELD)
-    assert spans(held) == [(first, held["version"])]
-    assert ids(load(saver)) == []
-    assert spans(change(saver, number, HELD)) == spans(held), "again changes nothing"
-    resumed = change(saver, number, LOADABLE)
-    assert spans(resumed) == [(first, held["version"]), (resumed["version"], 0)]
-    assert ids(load(saver)) == [number]
-    ack(saver, number)
-    gone = change(saver, number, REMOVED)
-    assert spans(gone) == [(first, held["version"]), (resumed["version"], gone["version"])]
-    assert ids(load(saver, "another")) == []
-    assert spans(change(saver, number, LOADABLE)) == spans(gone), "what is removed stays so"
-    assert ids(load(saver, "another")) == []
-    assert not change(saver, number + 1, HELD)["known"]
-
-
-def test_a_held_broadcast_that_is_acked_does_not_come_when_it_goes_on(saver):
-    number = new_id()
-    append(saver, number)
-    change(saver, number, HELD)
-    ack(saver, number)
-    change(saver, number, LOADABLE)
-    assert ids(load(saver)) == []
-
-
-def test_a_recalled_message_is_dropped_where_it_is_loaded_and_counted(saver):
-    first, second = new_id(1), new_id(2)
-    store(saver, first)
-    store(saver, second)
-    recall(saver, first)
-    assert ids(load(saver)) == [second]
-    wait_until(lambda: saver.metric("holdfast_messages_recalled_total") == 1)
-    state = rpc.call(saver, "MessageState", {"app": APP, "message_id": first})
-    assert state["recalled"] == 1
-    ack(saver, second)
-    stored = saver.metric("holdfast_messages_stored_total")
-    assert stored == sum(saver.metric(f"holdfast_messages_{fate}_total")
-                         for fate in ("acked", "expired", "dropped", "recalled"))
-
-
-def test_a_recalled_message_is_not_delivered_once_more(new_cluster):
-    """Stored, and nobody pushed it: the saver would, but it was recalled meanwhile."""
-    cluster = new_cluster
-    app = cluster.add_app(APP)
-    cluster.start(settings={"saver": {"redelivery__after": "1s"}})
-    phone = cluster.phone()
-    phone.login((app, "reg-1"))
-    recalled = new_id()
-    recall(cluster.saver, recalled)
-    store(cluster.saver, recalled)
-    wait_until(lambda: cluster.saver.metric("holdfast_messages_recalled_total") == 1)
-    assert cluster.redis.queue_length(APP, "reg-1") == 0
-    assert cluster.saver.metric("holdfast_saver_redeliveries_total") == 0
-
-
-def test_a_recalled_broadcast_is_not_loaded(saver):
-    number = new_id()
-    append(saver, number)
-    assert ids(load(saver)) == [number]
-    recall(saver, number)
-    assert ids(load(saver)) == []
-
-
 def test_the_loads_of_a_turn_share_one_look_at_the_log(saver):
     append(saver, new_id())
     before = saver.metric("holdfast_saver_log_checks_total")
     answers = rpc.call_all(saver, [load_request(f"reg-{n}") for n in range(2000)])
     assert all(len(reply["messages"]) == 1 for _, reply in answers)
     assert saver.metric("holdfast_saver_log_checks_total") - before < 500
-
-
-def test_the_sweep_drops_what_was_recalled_of_who_never_comes(new_cluster):
-    saver = new_cluster.add("saver", sweep__period="1s")
-    saver.wait_ready()
-    number = new_id()
-    store(saver, number)
-    recall(saver, number)
-    wait_until(lambda: new_cluster.redis.queue_length(APP, "reg-1") == 0)
-    assert saver.metric("holdfast_messages_recalled_total") == 1
-
-
-def test_an_expired_broadcast_is_not_loaded_and_leaves_redis(new_cluster):
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
-    number, other = new_id(), new_id(1)
-    append(saver, number, expires_ms=now_ms() + 1000)
-    append(saver, other)
-    assert ids(load(saver)) == [number, other]
-    wait_until(lambda: ids(load(saver)) == [other])
-    wait_until(lambda: load(saver) and new_cluster.redis.call("HLEN", f"hf:lf:{APP}") == ["1"])
 
 
 def test_the_log_is_bounded_and_what_leaves_makes_room(saver):
@@ -402,76 +166,6 @@ def test_a_barred_registration_gets_no_broadcasts(saver):
     assert ids(attach(saver)) == [] and ids(load(saver, login=False)) == []
 
 
-def test_a_client_that_loads_broadcasts_and_never_acks_is_quarantined(new_cluster):
-    saver = new_cluster.add("saver", quarantine__patience="0s", quarantine__loads="3")
-    saver.wait_ready()
-    append(saver, new_id())
-    assert [len(load(saver)["messages"]) for _ in range(3)] == [1, 1, 1]
-    assert load(saver)["quarantined"]
-    assert not load(saver, "another")["quarantined"]
-
-
-def test_an_ack_of_a_broadcast_ends_the_count_of_the_quarantine(new_cluster):
-    saver = new_cluster.add("saver", quarantine__patience="0s", quarantine__loads="3")
-    saver.wait_ready()
-    for n in range(6):
-        number = new_id(n)
-        append(saver, number)
-        assert ids(load(saver)) == [number]
-        ack(saver, number)
-
-
-def test_what_a_registration_has_acked_is_forgotten_with_the_broadcasts(new_cluster):
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
-    numbers = [new_id(n) for n in range(80)]
-    for number in numbers:
-        append(saver, number)
-    ack(saver, *numbers)
-    assert new_cluster.redis.call("SCARD", f"hf:a:{APP}:reg-1") == ["80"], "all are live"
-    for number in numbers[1:]:
-        change(saver, number, REMOVED)
-    assert ids(load(saver)) == []
-    wait_until(lambda: new_cluster.redis.call("SCARD", f"hf:a:{APP}:reg-1") == ["1"])
-    assert 0 < int(new_cluster.redis.call("PTTL", f"hf:a:{APP}:reg-1")[0]) < 900000
-
-
-def test_what_is_acked_just_before_a_load_does_not_come_with_it(saver):
-    """As a room does it: the acks of a turn, then the loads that they made place for."""
-    numbers = [new_id(n) for n in range(20)]
-    for number in numbers:
-        append(saver, number)
-    assert ids(load(saver)) == numbers
-    calls = []
-    for number in numbers:
-        calls.append(("Ack", {"items": [{"app": APP, "registration": "reg-1", "message_ids": [number]}]}))
-        calls.append(load_request(login=False))
-    answers = rpc.call_all(saver, calls)
-    assert [ids(reply) for _, reply in answers[1::2]] == [numbers[n:] for n in range(1, 21)]
-
-
-def test_one_call_acks_broadcasts_and_messages_of_many(saver):
-    """What a room hands over at the end of a turn: more than fits in one script, of all kinds, some of it twice."""
-    names = [f"crowd-{n}" for n in range(300)]
-    stored = {name: new_id(n) for n, name in enumerate(names[:3])}
-    for name, number in stored.items():
-        store(saver, number, name)
-    first, second, unknown = new_id(10), new_id(11), new_id(12)
-    append(saver, first, delivery={"label": "first"})
-    append(saver, second)
-    assert ids(load(saver, names[0])) == [stored[names[0]], first, second]
-    items = [{"app": APP, "registration": name,
-              "message_ids": [first] + ([stored[name]] if name in stored else []) + [unknown] * (n == 7)}
-             for n, name in enumerate(names)]
-    rpc.call(saver, "Ack", {"items": items + items[:1]})
-    found = [ids(reply) for _, reply in rpc.call_all(saver, [load_request(name) for name in names])]
-    assert found == [[second]] * 300
-    wait_until(lambda: read(saver, first)["acked"] == 300)
-    assert read(saver, second)["acked"] == 0
-    assert saver.metric("holdfast_saver_broadcasts_acked_total") == 300
-    assert saver.metric("holdfast_messages_acked_total") == 3
-
-
 def test_more_than_the_cache_takes_is_loaded_all_the_same(new_cluster):
     saver = new_cluster.add("saver", broadcasts__cache="1MiB")
     saver.wait_ready()
@@ -505,10 +199,8 @@ def test_a_long_log_is_read_in_pages_and_shown_as_a_whole(saver):
     assert found == numbers
 
 
-def test_what_left_the_log_before_its_time_leaves_what_a_saver_knows(new_cluster):
+def test_what_left_the_log_before_its_time_leaves_what_a_saver_knows(saver, new_cluster):
     """Of an app with very many cancelled broadcasts the entry goes at once, and "f" tells who is behind."""
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
     first, second = new_id(1), new_id(2)
     append(saver, first)
     version = append(saver, second)
@@ -535,21 +227,8 @@ def test_apps_beyond_the_bound_are_read_again(new_cluster):
     assert saver.metric("holdfast_saver_log_evictions_total") >= 10
 
 
-def test_a_broadcast_goes_on_at_most_a_thousand_times(saver):
-    number = new_id()
-    append(saver, number)
-    calls = [("LogChange", {"app": APP, "message_id": number, "state": state}) for state in (HELD, LOADABLE)]
-    answers = rpc.call_all(saver, calls * 1000, 30000)
-    assert all(answer[0] == "OK" for answer in answers[:-1])
-    assert answers[-1] == ["OVERLOADED", "LOG_FULL"]
-    assert len(read(saver, number)["spans"]) == 1000
-    assert change(saver, number, REMOVED)["known"]
-
-
-def test_the_log_survives_the_loss_of_redis_and_versions_go_on(new_cluster):
+def test_the_log_survives_the_loss_of_redis_and_versions_go_on(saver, new_cluster):
     """Who had acked is not known any more: better twice than never."""
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
     loadable, held, removed, recalled, stored = (new_id(n) for n in range(5))
     store(saver, stored)
     store(saver, recalled)

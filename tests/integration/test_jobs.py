@@ -2,8 +2,6 @@
 
 import time
 
-import pytest
-
 from harness import rpc
 from harness.stores import Redis
 from harness.waiting import wait_until
@@ -14,13 +12,6 @@ APP = 7
 
 def now_ms():
     return int(time.time() * 1000)
-
-
-@pytest.fixture
-def saver(new_cluster):
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
-    return saver
 
 
 def job(number, **fields):
@@ -224,9 +215,7 @@ def test_what_breaks_a_rule_is_refused(saver):
     assert answer == ["INVALID", "BAD_STATE"]
 
 
-def test_schedules_and_leases_survive_a_kill_of_saver_and_redis(new_cluster):
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
+def test_schedules_and_leases_survive_a_kill_of_saver_and_redis(saver, new_cluster):
     due = now_ms() + 2000
     put(saver, 11, due_ms=due)
     put(saver, 12)
@@ -252,9 +241,7 @@ def lose_redis(cluster):
     cluster.saver.wait_ready(60)
 
 
-def test_jobs_survive_the_loss_of_redis(new_cluster):
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
+def test_jobs_survive_the_loss_of_redis(saver, new_cluster):
     later = now_ms() + 600000
     put(saver, 11, due_ms=later, spec="x" * 200000, rate_per_second=7)
     put(saver, 12)

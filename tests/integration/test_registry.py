@@ -4,8 +4,6 @@ import json
 import threading
 import time
 
-import pytest
-
 from harness import rpc, wire
 from harness.api import text_message
 from harness.stores import Redis
@@ -17,14 +15,6 @@ HOUR = 3600000
 
 def now_ms():
     return int(time.time() * 1000)
-
-
-@pytest.fixture
-def saver(new_cluster):
-    """The store alone."""
-    saver = new_cluster.add("saver")
-    saver.wait_ready()
-    return saver
 
 
 def login(saver, registration, **profile):
