@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 
 from . import api, rpc, tokens, wire
 from .phone import Follower, Phone
@@ -32,7 +33,7 @@ class Process:
         self.settings = dict(settings)
         self.process = None
         self.log_path = os.path.join(cluster.folder, f"{self.id}.log")
-        self.expected_exit = 0
+        self.callers = {}  # (thread, time-out): connections to the RPC port
 
     def start(self):
         config = os.path.join(self.cluster.folder, f"{self.role}.yaml")
@@ -103,6 +104,19 @@ class Process:
 
     def wait_exit(self, timeout=60):
         return self.process.wait(timeout)
+
+    def caller(self, timeout_ms):
+        """The connection to the RPC port on which this thread calls; another one after a restart."""
+        key, address = (threading.get_ident(), timeout_ms), self.instance()["rpc"]
+        if key in self.callers and self.callers[key].address != address:
+            self.callers.pop(key).close()
+        if key not in self.callers:
+            self.callers[key] = rpc.Rpc(self, timeout_ms)
+        return self.callers[key]
+
+    def hang_up(self):
+        while self.callers:
+            self.callers.popitem()[1].close()
 
     def metrics(self):
         """All samples of /metrics as {'name{labels}': value}."""
@@ -314,25 +328,23 @@ class Cluster:
                            key=f"operator.{self.OPERATOR_SECRET}", **options)
 
     def stop(self):
-        """Stop everything, the doors first; a process that does not leave cleanly fails the test."""
+        """Stop everything at once, as a machine that goes down does; a process that does not leave cleanly fails the test."""
         for phone in self.phones:
             phone.close()
         bad = []
-        for role in reversed(ROLES):
-            for process in self.processes[role]:
-                if not process.alive():
-                    continue
+        for process in self.all():
+            process.hang_up()
+            if process.alive():
                 process.resume()
                 process.terminate()
-            for process in self.processes[role]:
-                try:
-                    if process.process is not None and process.wait_exit(60) not in (0, -signal.SIGKILL):
-                        bad.append(f"{process.id} ended with {process.process.returncode}:\n"
-                                   + process.log_tail(120))
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    bad.append(f"{process.id} did not stop:\n" + process.log_tail(60))
         for process in self.all():
+            try:
+                if process.process is not None and process.wait_exit(60) not in (0, -signal.SIGKILL):
+                    bad.append(f"{process.id} ended with {process.process.returncode}:\n"
+                               + process.log_tail(120))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                bad.append(f"{process.id} did not stop:\n" + process.log_tail(60))
             if process.log_has(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer"):
                 bad.append(f"{process.id}: sanitizer report:\n" + process.log_tail(120))
         assert not bad, "\n\n".join(bad)
