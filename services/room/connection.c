@@ -484,9 +484,9 @@ static bool has_given_up(const struct connection *connection)
 	return poll(&line, 1, 0) > 0;
 }
 
-void connection_read(struct room *room, struct connection *connection)
+void connection_read(struct room *room, struct connection *connection, bool waited)
 {
-	if (has_given_up(connection)) {
+	if (waited && has_given_up(connection)) {
 		connection_abort(room, connection, CONNECTION_ENDED_EOF);
 		return;
 	}
@@ -495,7 +495,7 @@ void connection_read(struct room *room, struct connection *connection)
 		connection_turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_OVERLOADED);
 }
 
-int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
+int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener, bool waited)
 {
 	hf_handle handle;
 	struct connection *connection = hf_slab_alloc(&room->connections, &handle);
@@ -522,7 +522,7 @@ int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener)
 	if (listener_tls(room, listener) != NULL)
 		kept = client_set_add(room, connection);
 	else if (lobby_is_open(room))
-		connection_read(room, connection);
+		connection_read(room, connection, waited);
 	else
 		kept = lobby_enter(room, connection);
 	if (!kept)

@@ -30,6 +30,7 @@ struct listener {
 	struct event *event;
 	struct hf_timer pause;
 	uint64_t drained_ms; /* when nobody was left to accept */
+	bool behind;         /* some wait in the backlog since the lobby was full */
 	struct ssl_ctx_st *tls;
 };
 
@@ -105,7 +106,7 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
 		refuse(listener, fd, REJECT_ACCEPT_RATE, HF_CLOSE_OVERLOADED);
 		return;
 	}
-	if (connection_new(room, fd, ip, listener->index) < 0) {
+	if (connection_new(room, fd, ip, listener->index, listener->behind) < 0) {
 		ip_closed(&room->ips, ip, now_ms);
 		refuse(listener, fd, REJECT_MEMORY, HF_CLOSE_OVERLOADED);
 	}
@@ -126,6 +127,7 @@ static void on_drained(struct listener *listener, int taken)
 	if (taken > 1 || now_ms - listener->drained_ms <= 1)
 		pause_accepting(listener, REST_MS);
 	listener->drained_ms = now_ms;
+	listener->behind = false;
 }
 
 static void on_pause_over(struct hf_timer *timer, void *ctx)
@@ -167,6 +169,7 @@ static void on_acceptable(evutil_socket_t listening, short what, void *ctx)
 
 		if (lobby_is_full(listener->room) && !lobby_is_late(listener->room)) {
 			++*listener->room->metrics.accepts_paused;
+			listener->behind = true;
 			pause_accepting(listener, LOBBY_PAUSE_MS);
 			return;
 		}

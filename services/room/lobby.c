@@ -87,7 +87,7 @@ static void call(struct room *room, struct connection *connection, bool late)
 		connection_turn_away(room, connection, REJECT_CROWD, HF_CLOSE_OVERLOADED);
 	} else {
 		client_set_watch(room, connection);
-		connection_read(room, connection);
+		connection_read(room, connection, true);
 	}
 }
 
