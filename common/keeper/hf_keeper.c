@@ -4,14 +4,13 @@
 
 #include "hf_keeper_backend.h"
 
-#define SEGMENT_MAX  63
 #define SEGMENTS_MAX 6
 
 static const struct hf_keeper_backend *const backends[] = { &hf_keeper_dir_backend };
 
 bool hf_keeper_is_segment(const char *name, size_t len)
 {
-	if (len == 0 || len > SEGMENT_MAX || name[0] == '.')
+	if (len == 0 || len > HF_KEEPER_SEGMENT_MAX || name[0] == '.')
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		char c = name[i];

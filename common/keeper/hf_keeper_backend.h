@@ -33,6 +33,8 @@ struct hf_keeper_watch {
 
 extern const struct hf_keeper_backend hf_keeper_dir_backend;
 
+#define HF_KEEPER_SEGMENT_MAX 63
+
 /* One segment of a path: 1..63 of [A-Za-z0-9._-], not starting with '.'. */
 bool hf_keeper_is_segment(const char *name, size_t len);
 /* Does `path` lie in a part of the tree where entries live as long as their owners? */

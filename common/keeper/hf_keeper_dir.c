@@ -70,7 +70,8 @@ int hf_keeper_dir_make(const struct dir_keeper *keeper, const char *path)
 	return make_folders(folder);
 }
 
-int hf_keeper_dir_is_held(int fd)
+/* Is the file behind `fd` locked by somebody else's description? 1, 0 or -errno. Takes no lock. */
+static int is_held(int fd)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
@@ -88,7 +89,8 @@ static int take_lock(int fd)
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
-bool hf_keeper_dir_is_linked(int fd, const char *file)
+/* Is the file behind `fd` the one that `file` names now? */
+static bool is_linked(int fd, const char *file)
 {
 	struct stat ours, theirs;
 
@@ -96,37 +98,10 @@ bool hf_keeper_dir_is_linked(int fd, const char *file)
 	       ours.st_dev == theirs.st_dev;
 }
 
-static int read_all(int fd, size_t size, char **ret)
-{
-	char *value = malloc(size + 1);
-	size_t len = 0;
-
-	if (value == NULL)
-		return -ENOMEM;
-	while (len < size) {
-		ssize_t n = read(fd, value + len, size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			int err = n < 0 ? -errno : -EIO; /* shrank: not one of our files */
-
-			free(value);
-			return err;
-		}
-		len += (size_t)n;
-	}
-	value[size] = '\0';
-	*ret = value;
-	return 0;
-}
-
 /* One look. -EAGAIN: the file was replaced meanwhile, look again. */
-static int read_once(const char *file, bool ephemeral, char **ret, size_t *ret_len,
-		     struct stat *ret_stat)
+static int open_once(const char *file, bool ephemeral, struct stat *ret_stat)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	char *value = NULL;
 	int err = 0;
 
 	if (fd < 0)
@@ -137,38 +112,47 @@ static int read_once(const char *file, bool ephemeral, char **ret, size_t *ret_l
 		err = -ENOENT;
 	else if (ret_stat->st_size > HF_KEEPER_VALUE_MAX)
 		err = -EMSGSIZE;
-	if (err == 0)
-		err = read_all(fd, (size_t)ret_stat->st_size, &value);
-
 	if (err == 0 && ephemeral) {
-		int held = hf_keeper_dir_is_held(fd);
+		int held = is_held(fd);
 
 		/* Unlocked may mean dead, or replaced between our open and our question. */
 		if (held == 0)
-			err = hf_keeper_dir_is_linked(fd, file) ? -ENOENT : -EAGAIN;
+			err = is_linked(fd, file) ? -ENOENT : -EAGAIN;
 		else if (held < 0)
 			err = held;
 	}
+	if (err == 0)
+		return fd;
 	close(fd);
-	if (err != 0) {
-		free(value);
-		return err;
-	}
-	*ret = value;
-	*ret_len = (size_t)ret_stat->st_size;
-	return 0;
+	return err;
 }
 
-int hf_keeper_dir_read(const char *file, bool ephemeral, char **ret, size_t *ret_len,
-		       struct stat *ret_stat)
+int hf_keeper_dir_open(const char *file, bool ephemeral, struct stat *ret_stat)
 {
 	for (unsigned i = 0; i < READ_TRIES; i++) {
-		int err = read_once(file, ephemeral, ret, ret_len, ret_stat);
+		int fd = open_once(file, ephemeral, ret_stat);
 
-		if (err != -EAGAIN)
-			return err;
+		if (fd != -EAGAIN)
+			return fd;
 	}
 	return -EBUSY;
+}
+
+int hf_keeper_dir_read(int fd, char *ret, size_t size)
+{
+	size_t len = 0;
+
+	while (len < size) {
+		ssize_t n = read(fd, ret + len, size - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO; /* shrank: not one of our files */
+		len += (size_t)n;
+	}
+	ret[size] = '\0';
+	return 0;
 }
 
 static int write_all(int fd, const void *value, size_t len)
@@ -246,11 +230,24 @@ static void sync_folder_of(const char *file)
 
 static int dir_get(struct hf_keeper *base, const char *path, char **ret, size_t *ret_len)
 {
-	char file[PATH_MAX];
+	char file[PATH_MAX], *value;
 	struct stat st;
+	int fd, err;
 
 	hf_keeper_dir_file(keeper_of(base), path, file);
-	return hf_keeper_dir_read(file, hf_keeper_is_ephemeral(path), ret, ret_len, &st);
+	fd = hf_keeper_dir_open(file, hf_keeper_is_ephemeral(path), &st);
+	if (fd < 0)
+		return fd;
+	value = malloc((size_t)st.st_size + 1);
+	err = value == NULL ? -ENOMEM : hf_keeper_dir_read(fd, value, (size_t)st.st_size);
+	close(fd);
+	if (err != 0) {
+		free(value);
+		return err;
+	}
+	*ret = value;
+	*ret_len = (size_t)st.st_size;
+	return 0;
 }
 
 static int write_lasting(struct hf_keeper *base, const char *path, const void *value, size_t len,
@@ -313,7 +310,7 @@ static int claim(const char *temp, const char *file)
 		if (dead < 0)
 			return -errno;
 		err = take_lock(dead);
-		if (err == 0 && !hf_keeper_dir_is_linked(dead, file)) {
+		if (err == 0 && !is_linked(dead, file)) {
 			close(dead);
 			continue;
 		}
@@ -362,8 +359,7 @@ static void sweep_dead_beside(const char *file)
 		fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 		if (fd < 0)
 			continue;
-		if (hf_keeper_dir_is_held(fd) == 0 && take_lock(fd) == 0 &&
-		    hf_keeper_dir_is_linked(fd, path))
+		if (is_held(fd) == 0 && take_lock(fd) == 0 && is_linked(fd, path))
 			unlink(path);
 		close(fd);
 	}
@@ -395,7 +391,7 @@ static int replace_hold(struct dir_hold **pos, int fd, const char *temp, const c
 	struct dir_hold *hold = *pos;
 	int err;
 
-	if (hf_keeper_dir_is_linked(hold->fd, file))
+	if (is_linked(hold->fd, file))
 		err = rename(temp, file) < 0 ? -errno : 0;
 	else /* somebody removed our file by hand; another may have come since */
 		err = claim(temp, file);
@@ -460,7 +456,7 @@ static int dir_release(struct hf_keeper *base, const char *path)
 	if (*pos == NULL)
 		return -ENOENT;
 	hf_keeper_dir_file(keeper, path, file);
-	if (hf_keeper_dir_is_linked((*pos)->fd, file))
+	if (is_linked((*pos)->fd, file))
 		unlink(file);
 	forget_hold(pos);
 	return 0;

@@ -1,5 +1,6 @@
-/* common/keeper/hf_keeper_dir.h - inside of the `dir:` back end, shared by its two files:
- * hf_keeper_dir.c (values and holds) and hf_keeper_dir_watch.c (watches). */
+/* common/keeper/hf_keeper_dir.h - inside of the `dir:` back end, shared by its files:
+ * hf_keeper_dir.c (values and holds), hf_keeper_dir_list.c (what is in a folder) and
+ * hf_keeper_dir_watch.c (watches). */
 #ifndef HF_KEEPER_DIR_H
 #define HF_KEEPER_DIR_H
 
@@ -31,14 +32,11 @@ void hf_keeper_dir_file(const struct dir_keeper *keeper, const char *path, char 
 /* Makes the folder of `path`'s own, and those above it. */
 int hf_keeper_dir_make(const struct dir_keeper *keeper, const char *path);
 
-/* Is the file behind `fd` locked by somebody else's description? 1, 0 or -errno. Takes no lock. */
-int hf_keeper_dir_is_held(int fd);
-/* Is the file behind `fd` the one that `file` names now? */
-bool hf_keeper_dir_is_linked(int fd, const char *file);
-/* The whole value of `file`, NUL added, and its stat. -ENOENT when it is not there, not a file, or
- * `ephemeral` and its owner is dead; -EMSGSIZE when over HF_KEEPER_VALUE_MAX. */
-int hf_keeper_dir_read(const char *file, bool ephemeral, char **ret, size_t *ret_len,
-		       struct stat *ret_stat);
+/* Opens an entry for reading: a descriptor, and its stat. -ENOENT when it is not there, not a file,
+ * or `ephemeral` and its owner is dead; -EMSGSIZE when over HF_KEEPER_VALUE_MAX. */
+int hf_keeper_dir_open(const char *file, bool ephemeral, struct stat *ret_stat);
+/* All of its value, NUL added: `ret` has room for size + 1. */
+int hf_keeper_dir_read(int fd, char *ret, size_t size);
 
 int hf_keeper_dir_watch_init(struct dir_keeper *keeper);
 void hf_keeper_dir_watch_deinit(struct dir_keeper *keeper);

@@ -1,13 +1,16 @@
 /* The `dir:` keeper between real processes: watches. */
 #include <dirent.h>
 #include <dlfcn.h>
+#include <sys/resource.h>
 
 #include "keeper_fixture.h"
 
 #define PROMPT_MS 1500 /* below the periodic look of 2 s: only an event is as quick */
+#define MANY      40   /* more than are looked at one by one */
 
 /* What readdir() may do with a file that is replaced while a large folder is read. */
 static const char *passed_over = "", *shown_twice = "";
+static unsigned folders_read;
 
 struct dirent *readdir(DIR *dir)
 {
@@ -25,6 +28,7 @@ struct dirent *readdir(DIR *dir)
 	do
 		last = next(dir);
 	while (last != NULL && strcmp(last->d_name, passed_over) == 0);
+	folders_read += last == NULL;
 	return last;
 }
 
@@ -189,6 +193,21 @@ static void test_a_watch_may_be_ended_inside_its_own_callback(void **state)
 	assert_int_equal(self.calls, 1);
 }
 
+/* Files that come and go beside the entries, more than are looked at one by one. */
+static void make_everything_looked_at(const struct fixture *f)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		char path[128];
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/tree/apps/z%u", f->folder, i);
+		fd = open(path, O_CREAT | O_WRONLY, 0600);
+		assert_true(fd >= 0);
+		close(fd);
+		assert_int_equal(unlink(path), 0);
+	}
+}
+
 static void test_an_entry_is_neither_lost_nor_doubled_by_reading_the_folder(void **state)
 {
 	struct fixture *f = *state;
@@ -199,18 +218,163 @@ static void test_an_entry_is_neither_lost_nor_doubled_by_reading_the_folder(void
 		assert_int_equal(hf_keeper_set(f->keeper, name, "x", 1), 0);
 	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
 	wait_for(f, &seen, "1=x 2=x 3=x ");
+	folders_read = 0;
 	passed_over = "1";
+	make_everything_looked_at(f);
 	assert_int_equal(hf_keeper_set(f->keeper, "apps/1", "y", 1), 0);
-	wait_for(f, &seen, "1=y 2=x 3=x ");
+	wait_promptly(f, &seen, "1=y 2=x 3=x ");
 	passed_over = "";
 	shown_twice = "2";
+	make_everything_looked_at(f);
 	assert_int_equal(hf_keeper_set(f->keeper, "apps/2", "y", 1), 0);
-	wait_for(f, &seen, "1=y 2=y 3=x ");
+	wait_promptly(f, &seen, "1=y 2=y 3=x ");
 	shown_twice = "3";
+	make_everything_looked_at(f);
 	assert_int_equal(hf_keeper_remove(f->keeper, "apps/1"), 0);
-	wait_for(f, &seen, "2=y 3=x ");
+	wait_promptly(f, &seen, "2=y 3=x ");
 	assert_int_equal(seen.calls, 4);
+	assert_true(folders_read >= 3);
 	shown_twice = "";
+}
+
+static char *text_of_many(const char *value, char text[512])
+{
+	size_t len = 0;
+
+	for (unsigned i = 10; i < 10 + MANY; i++)
+		len += (size_t)snprintf(text + len, 512 - len, "r%u=%s ", i, value);
+	return text;
+}
+
+static int work_hold_many(struct hf_keeper *keeper, const void *value)
+{
+	int err = 0;
+
+	for (unsigned i = 10; i < 10 + MANY && err == 0; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "instances/room/r%u", i);
+		err = hf_keeper_hold(keeper, path, value, strlen(value));
+	}
+	return err;
+}
+
+/* More changes at once than are looked at one by one. */
+static void test_many_who_come_and_die_at_once_are_all_seen(void **state)
+{
+	struct fixture *f = *state;
+	struct hf_keeper_watch *watch;
+	struct seen seen = { 0 };
+	struct child child;
+	char text[512];
+	int result;
+
+	assert_int_equal(hf_keeper_watch(f->keeper, "instances/room", on_seen, &seen, &watch), 0);
+	wait_for(f, &seen, "");
+	child = spawn(f, work_hold_many, "x", &result);
+	assert_int_equal(result, 0);
+	wait_promptly(f, &seen, text_of_many("x", text));
+	kill_hard(child);
+	wait_promptly(f, &seen, "");
+}
+
+/* The folder is read by the look every 2 s only, however many change or die one after the other. */
+static void test_what_changes_is_looked_at_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct hold one = { "instances/room/r99", "x" };
+	struct hf_keeper_watch *watch;
+	struct seen seen = { 0 };
+	struct child many;
+	char text[512];
+	uint64_t start;
+	int result;
+
+	assert_int_equal(hf_keeper_watch(f->keeper, "instances/room", on_seen, &seen, &watch), 0);
+	many = spawn(f, work_hold_many, "x", &result);
+	wait_for(f, &seen, text_of_many("x", text));
+	start = hf_clock_monotonic_ms();
+	folders_read = 0;
+	for (unsigned i = 0; i < 10; i++) {
+		char more[600], value[] = { (char)('0' + i), '\0' };
+		struct child other;
+
+		one.value = value;
+		other = spawn(f, work_hold, &one, &result);
+		assert_int_equal(result, 0);
+		snprintf(more, sizeof(more), "%sr99=%s ", text, value);
+		wait_for(f, &seen, more);
+		kill_hard(other);
+		wait_for(f, &seen, text);
+	}
+	assert_in_range(folders_read, 0, 1 + (hf_clock_monotonic_ms() - start) / 2000);
+	reap(many);
+}
+
+/* The kernel keeps so many events for us, and drops the rest. */
+static void test_a_change_whose_event_was_dropped_is_seen(void **state)
+{
+	struct fixture *f = *state;
+	struct hf_keeper_watch *watch;
+	struct seen seen = { 0 };
+	char here[128], there[128];
+	unsigned most = 0;
+	FILE *file = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%u", &most), 1);
+	fclose(file);
+	assert_int_equal(hf_keeper_watch(f->keeper, "apps", on_seen, &seen, &watch), 0);
+	wait_for(f, &seen, "");
+	snprintf(here, sizeof(here), "%s/tree/apps/.here", f->folder);
+	snprintf(there, sizeof(there), "%s/tree/apps/.there", f->folder);
+	file = fopen(here, "w");
+	assert_non_null(file);
+	fclose(file);
+	for (unsigned i = 0; i <= most / 4; i++) { /* two events each */
+		assert_int_equal(rename(here, there), 0);
+		assert_int_equal(rename(there, here), 0);
+	}
+	assert_int_equal(hf_keeper_set(f->keeper, "apps/1", "x", 1), 0);
+	wait_promptly(f, &seen, "1=x ");
+}
+
+static void on_time(struct hf_timer *timer, void *ctx)
+{
+	*(bool *)ctx = true;
+}
+
+/* Without a descriptor nothing can be looked at: nobody is taken for dead because of that. */
+static void test_a_look_that_fails_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct hold one = { "instances/room/r1", "x" }, two = { "instances/room/r2", "x" };
+	struct rlimit old, none;
+	struct hf_keeper_watch *watch;
+	struct seen seen = { 0 };
+	struct child first, second;
+	struct hf_timer timer;
+	bool looked = false;
+	int result;
+
+	assert_int_equal(hf_keeper_watch(f->keeper, "instances/room", on_seen, &seen, &watch), 0);
+	first = spawn(f, work_hold, &one, &result);
+	wait_for(f, &seen, "r1=x ");
+	second = spawn(f, work_hold, &two, &result);
+	assert_int_equal(result, 0);
+	kill_hard(first);
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){ .rlim_cur = 3, .rlim_max = old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	hf_timer_init(&timer, on_time, &looked);
+	hf_loop_arm(f->loop, &timer, 2500); /* longer than to the look at everything */
+	while (!looked)
+		hf_loop_turn(f->loop, true);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(seen.calls, 1);
+	wait_for(f, &seen, "r2=x ");
+	reap(second);
 }
 
 int main(void)
@@ -225,6 +389,10 @@ int main(void)
 		TEST(test_strangers_in_the_folder_are_no_entries),
 		TEST(test_a_watch_may_be_ended_inside_its_own_callback),
 		TEST(test_an_entry_is_neither_lost_nor_doubled_by_reading_the_folder),
+		TEST(test_many_who_come_and_die_at_once_are_all_seen),
+		TEST(test_what_changes_is_looked_at_alone),
+		TEST(test_a_change_whose_event_was_dropped_is_seen),
+		TEST(test_a_look_that_fails_changes_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
