@@ -20,10 +20,10 @@
 #define RECHECKS         5  /* 2, 4, 8, 16, 32 ms */
 #define NAMES_MAX        32 /* looked at one by one */
 
-/* Not IN_CREATE: an entry is there when it was renamed to its place, or written and closed; every
- * value on its way in would wake all watchers. */
-#define EVENTS \
-	(IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE | IN_ONLYDIR | IN_EXCL_UNLINK)
+/* What our own calls and the deaths of holders bring about. IN_CREATE and IN_MOVED_FROM would wake
+ * all watchers for each value on its way in, under its first name; what only these tell of, an
+ * entry that is linked, or moved away, by hand, waits for the look every 2 s. */
+#define EVENTS (IN_MOVED_TO | IN_DELETE | IN_CLOSE_WRITE | IN_ONLYDIR | IN_EXCL_UNLINK)
 
 struct dir_watch {
 	struct hf_keeper_watch base;

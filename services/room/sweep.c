@@ -10,6 +10,7 @@
 #define SWEEP_STEPS_MIN 512u  /* records a tick at least: a small room is seen whole every tick */
 #define LINGER_MS       2000u /* for the client's FIN after our BYE */
 #define ANNOUNCE_MS     3000u
+#define ANNOUNCE_EACH   100u   /* longer with many rooms: so many ms for each of them */
 #define APP_STEPS       10000u /* sessions a tick */
 
 static void expire(struct room *room)
@@ -147,14 +148,17 @@ void sweep_apps(struct hf_apps *apps, void *ctx)
 	room->apps_pos = 0;
 }
 
-/* The load goes to the keeper now and then, when it has changed by more than a twentieth. */
+/* The load goes to the keeper now and then, when it has changed by more than a twentieth. It is for
+ * people to look at, and wakes every process that follows the rooms, so all rooms together announce
+ * at most ten times a second. */
 static void announce_load(struct room *room)
 {
 	uint64_t load = room_client_count(room), now_ms = hf_loop_now_ms(room->loop);
+	uint64_t pause_ms = HF_MAX(ANNOUNCE_MS, hf_peers_count(room->rooms) * ANNOUNCE_EACH);
 	uint64_t change = load > room->announced_load ? load - room->announced_load
 						      : room->announced_load - load;
 
-	if (now_ms - room->announced_ms < ANNOUNCE_MS || change * 20 <= room->announced_load)
+	if (now_ms - room->announced_ms < pause_ms || change * 20 <= room->announced_load)
 		return;
 	room->announced_ms = now_ms;
 	room->announced_load = load;

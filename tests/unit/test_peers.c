@@ -206,6 +206,24 @@ static void test_a_restart_under_the_same_id_is_a_leave_and_a_join(void **state)
 	cluster_free(c);
 }
 
+static void test_a_load_alone_is_no_change(void **state)
+{
+	struct cluster *c = cluster_new(false);
+	struct hf_instance instance = instance_of("e0", 1, "127.0.0.1:9");
+	unsigned changes;
+
+	hold_many(c, 2);
+	changes = c->changes;
+	instance.load = 7;
+	hold(c, &instance);
+	RUN_UNTIL(c->f, hf_peers_first(c->peers)->instance.load == 7);
+	assert_int_equal(c->changes, changes);
+	instance.state = HF_INSTANCE_DRAINING;
+	hold(c, &instance);
+	RUN_UNTIL(c->f, c->changes == changes + 1);
+	cluster_free(c);
+}
+
 static void test_what_is_no_instance_is_refused(void **state)
 {
 	struct cluster *c = cluster_new(false);
@@ -390,6 +408,7 @@ int main(void)
 		cmocka_unit_test(test_an_empty_list_is_known_too),
 		cmocka_unit_test(test_peers_come_and_go_with_their_entries),
 		cmocka_unit_test(test_a_restart_under_the_same_id_is_a_leave_and_a_join),
+		cmocka_unit_test(test_a_load_alone_is_no_change),
 		cmocka_unit_test(test_what_is_no_instance_is_refused),
 		cmocka_unit_test(test_slot_owners_depend_on_the_living_only),
 		cmocka_unit_test(test_only_the_slots_of_who_leaves_move),
