@@ -51,6 +51,19 @@ def test_status_and_node_list_show_every_process(hfctl, cluster):
     assert rows_of(hfctl("status", status=PARTIAL))["dispatcher"][0] == "0"
 
 
+def test_the_clients_of_a_room_show_as_its_load(hfctl, cluster, app):
+    def load():
+        nodes = json.loads(hfctl("-o", "json", "node", "list"))["nodes"]
+        return next(node["load"] for node in nodes if node["id"] == "room-1")
+
+    phones = [cluster.phone(device=f"device-{number}") for number in range(3)]
+    for number, phone in enumerate(phones):
+        phone.login((app, f"reg-{number}"))
+    wait_until(lambda: load() == 3)
+    phones[0].close()
+    wait_until(lambda: load() == 2)
+
+
 def test_an_app_with_its_keys_is_made_changed_and_removed(hfctl, cluster):
     hfctl("app", "create", "9", "--name", "shop", "--stored", "10")
     assert "already" in hfctl("app", "create", "9", "--name", "shop", status=REFUSED).lower()
