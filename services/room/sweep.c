@@ -1,12 +1,12 @@
 /* What time brings: one tick of 100 ms for the whole room, and no timer for any connection.
  *
- * Each tick looks at a small share of the records, so that all are seen within a few seconds. */
+ * Each tick looks at a small share of the records, so that all are seen within ten seconds. */
 #define HF_LOG_MODULE "room"
 #include "hf_log.h"
 #include "room.h"
 #include "window.h"
 
-#define SWEEP_MS        4000u /* one round over all connections */
+#define SWEEP_MS        10000u /* one round over all connections */
 #define SWEEP_STEPS_MIN 512u  /* records a tick at least: a small room is seen whole every tick */
 #define LINGER_MS       2000u /* for the client's FIN after our BYE */
 #define ANNOUNCE_MS     3000u
