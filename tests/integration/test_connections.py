@@ -1,41 +1,32 @@
 """The connections of saver to a Redis: what happens when the answers of one come later than those of another."""
 
 import os
-import select
 import socket
-import threading
 
 import pytest
 
 from harness import rpc
+from harness.line import Relay
 from harness.waiting import wait_until
 
 APP = 7
 
 
-class Lines:
+class Lines(Relay):
     """Stands in front of a Redis: the answers of a connection can be held back, in the order of their opening."""
 
     def __init__(self, redis):
         self.target = redis.socket
         self.path = os.path.join(redis.socket_folder, "lines.sock")
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.path)
-        self.listener.listen(64)
-        self.lock = threading.Lock()
         self.pairs = []  # (saver's end, Redis' end, what saver has sent, answers held back)
         self.held = set()
-        self.stopping = False
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.path)
+        listener.listen(64)
+        super().__init__(listener)
 
-    def _run(self):
-        while not self.stopping:
-            with self.lock:
-                watched = [self.listener, *(end for pair in self.pairs for end in pair[:2])]
-            for end in select.select(watched, [], [], 0.05)[0]:
-                with self.lock:
-                    self._open() if end is self.listener else self._forward(end)
+    def _ends(self):
+        return (end for pair in self.pairs for end in pair[:2])
 
     def _open(self):
         near, _ = self.listener.accept()
@@ -53,7 +44,7 @@ class Lines:
         except OSError:
             data = b""
         if not data:
-            self._end()
+            self._end_all()
         elif end is near:
             sent += data
             far.sendall(data)
@@ -62,7 +53,7 @@ class Lines:
         else:
             near.sendall(data)
 
-    def _end(self):
+    def _end_all(self):
         for near, far, _, _ in self.pairs:
             near.close()
             far.close()
@@ -70,7 +61,7 @@ class Lines:
 
     def cut(self):
         with self.lock:
-            self._end()
+            self._end_all()
 
     def opened(self):
         with self.lock:
@@ -92,12 +83,6 @@ class Lines:
             near, _, _, held = self.pairs[number]
             near.sendall(held)
             held.clear()
-
-    def close(self):
-        self.stopping = True
-        self.thread.join(5)
-        self._end()
-        self.listener.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A line between a client and a server that a test can cut: forwards bytes, and ends both sides without a word."""
+"""Lines between a client and a server, in the hands of a test."""
 
 import select
 import socket
@@ -7,14 +7,12 @@ import threading
 RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: close with RST
 
 
-class Line:
-    def __init__(self, server):
-        host, port = server.rsplit(":", 1)
-        self.server = (host, int(port))
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        self.pairs = {}
-        self.lock = threading.Lock()
+class Relay:
+    """Takes connections in a thread of its own. Whoever derives from it opens the other side of each and forwards."""
+
+    def __init__(self, listener):
+        self.listener = listener
+        self.lock = threading.Lock()  # held while one of these runs: _ends(), _open(), _forward(), _end_all()
         self.stopping = False
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -22,28 +20,52 @@ class Line:
     def _run(self):
         while not self.stopping:
             with self.lock:
-                watched = [self.listener, *self.pairs]
-            for link in select.select(watched, [], [], 0.05)[0]:
-                self._open() if link is self.listener else self._forward(link)
+                watched = [self.listener, *self._ends()]
+            try:
+                ready = select.select(watched, [], [], 0.05)[0]
+            except ValueError:  # one was ended just now
+                continue
+            for end in ready:
+                with self.lock:
+                    self._open() if end is self.listener else self._forward(end)
+
+    def close(self):
+        self.stopping = True
+        self.thread.join(5)
+        with self.lock:
+            self._end_all()
+        self.listener.close()
+
+
+class Line(Relay):
+    """Forwards bytes until it is cut: both sides end without a word."""
+
+    def __init__(self, server):
+        host, port = server.rsplit(":", 1)
+        self.server = (host, int(port))
+        self.pairs = {}
+        super().__init__(socket.create_server(("127.0.0.1", 0)))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+
+    def _ends(self):
+        return self.pairs
 
     def _open(self):
         near, _ = self.listener.accept()
         far = socket.create_connection(self.server, timeout=10)
-        with self.lock:
-            self.pairs[near], self.pairs[far] = far, near
+        self.pairs[near], self.pairs[far] = far, near
 
     def _forward(self, link):
-        with self.lock:
-            other = self.pairs.get(link)
-            try:
-                data = link.recv(65536) if other else b""
-                if data:
-                    other.sendall(data)
-                    return
-            except OSError:
-                pass
-            if other:
-                self._end(link, other)
+        other = self.pairs.get(link)
+        try:
+            data = link.recv(65536) if other else b""
+            if data:
+                other.sendall(data)
+                return
+        except OSError:
+            pass
+        if other:
+            self._end(link, other)
 
     def _end(self, *links):
         for link in links:
@@ -55,11 +77,7 @@ class Line:
         with self.lock:
             for link in list(self.pairs):
                 link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            self._end(*self.pairs)
+            self._end_all()
 
-    def close(self):
-        self.stopping = True
-        self.thread.join(5)
-        with self.lock:
-            self._end(*self.pairs)
-        self.listener.close()
+    def _end_all(self):
+        self._end(*self.pairs)
