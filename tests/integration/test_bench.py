@@ -32,6 +32,13 @@ def clients(cluster, app, tmp_path, command, count, **options):
     return bench(command, chosen)
 
 
+def receivers(cluster, app, tmp_path, count, **options):
+    """They are all there when this returns."""
+    process = clients(cluster, app, tmp_path, "recv", count, **options)
+    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == count)
+    return process
+
+
 def bench(command, options, *arguments):
     words = [binary("tools/bench/hf-bench"), command, *(str(argument) for argument in arguments)]
     for name, value in options.items():
@@ -100,8 +107,7 @@ def test_conn_opens_holds_and_reports(cluster, app, tmp_path):
 
 
 def test_every_message_of_push_is_counted_by_recv(cluster, app, tmp_path):
-    receiver = clients(cluster, app, tmp_path, "recv", 20, duration="30s", expect=200)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 20)
+    receiver = receivers(cluster, app, tmp_path, 20, duration="30s", expect=200)
     assert finish(push(cluster, app, tmp_path, 20, batch=1)).count("200 messages accepted") == 1
     output = finish(receiver)
     assert "200 new, 0 lost, 0 duplicated" in output
@@ -127,8 +133,7 @@ def test_the_report_escapes_what_it_shows(cluster, app, tmp_path):
 
 
 def test_batches_are_sent_and_counted_by_message(cluster, app, tmp_path):
-    receiver = clients(cluster, app, tmp_path, "recv", 10, duration="30s", expect=100)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 10)
+    receiver = receivers(cluster, app, tmp_path, 10, duration="30s", expect=100)
     assert "100 messages accepted" in finish(push(cluster, app, tmp_path, 10, batch=10, rate=10, duration="1s"))
     assert "100 new, 0 lost" in finish(receiver)
 
@@ -236,9 +241,8 @@ def test_a_ramp_that_goes_down_takes_churn_along(cluster, app, tmp_path):
 
 
 def test_what_the_app_loses_comes_again(cluster, app, tmp_path):
-    receiver = clients(cluster, app, tmp_path, "recv", 10, duration="50s", expect=200, loss_app="20%", churn="20%/s",
-                       first_retry="50ms")
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 10)
+    receiver = receivers(cluster, app, tmp_path, 10, duration="50s", expect=200, loss_app="20%", churn="80%/s",
+                         first_retry="50ms")
     assert "200 messages accepted" in finish(push(cluster, app, tmp_path, 10))
     assert "200 new, 0 lost" in finish(receiver)
     counters = summary(tmp_path, "recv")["counters"]
@@ -249,8 +253,7 @@ def test_what_the_app_loses_comes_again(cluster, app, tmp_path):
 def test_slow_clients_are_told_from_others_and_cut_by_the_server(new_cluster, tmp_path):
     app = new_cluster.add_app(7)
     new_cluster.start(settings={"room": {"limits__unacked": "4", "limits__ack_timeout": "2s"}})
-    receiver = clients(new_cluster, app, tmp_path, "recv", 8, duration="0", slow="100%")
-    wait_until(lambda: new_cluster.room.metric("holdfast_room_connections") == 8)
+    receiver = receivers(new_cluster, app, tmp_path, 8, duration="0", slow="100%")
     finish(push(new_cluster, app, tmp_path, 8, rate=8, duration="1s"))
     finish(push(new_cluster, app, tmp_path, 8, size="4KiB", rate=80, duration="1s"))
     wait_until(lambda: new_cluster.room.metric("holdfast_room_connections_closed_total", code="4102") > 0)
@@ -278,8 +281,7 @@ def test_one_message_for_many_is_counted_at_each_of_them(new_cluster, tmp_path):
     and 10 users, so that users have two devices or three."""
     app = new_cluster.add_app(7, broadcasts=100)
     cluster = new_cluster.start()
-    receiver = clients(cluster, app, tmp_path, "recv", 25, duration=0, tags=5, users=10)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 25)
+    receiver = receivers(cluster, app, tmp_path, 25, duration=0, tags=5, users=10)
     chosen = {"broadcast": {"rate": 5}, "tag": {"rate": 10, "tags": 5}, "user": {"rate": 10, "users": 10},
               "unicast": {"rate": 15}}
     senders = [push(cluster, app, tmp_path, 25, kind=kind, out=tmp_path / kind, **options)
@@ -335,8 +337,7 @@ def test_waves_that_can_not_be_are_refused_by_name(tmp_path, options, word):
 
 
 def test_what_is_never_stored_is_pushed_without_a_time_to_live(cluster, app, tmp_path):
-    receiver = clients(cluster, app, tmp_path, "recv", 5, duration="50s", expect=10)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 5)
+    receiver = receivers(cluster, app, tmp_path, 5, duration="50s", expect=10)
     sent = finish(push(cluster, app, tmp_path, 5, qos=0, rate=10, duration="1s"))
     assert "10 new, 0 lost" in finish(receiver)
     rate = r"10 messages accepted, [\d.]+/s"  # of the push, though recv took longer
@@ -400,8 +401,7 @@ def test_a_running_bench_serves_its_counters(cluster, app, tmp_path):
 
 def test_a_stall_shows_in_the_corrected_latency_alone(cluster, app, tmp_path):
     """One request in flight at a time: while center stands still, one request waits and the others are not even sent."""
-    receiver = clients(cluster, app, tmp_path, "recv", 10, duration=0)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 10)
+    receiver = receivers(cluster, app, tmp_path, 10, duration=0)
     sender = push(cluster, app, tmp_path, 10, rate=150, duration="6s", connections=1, pipeline=1, prom="127.0.0.1:0",
                   quiet=True)
     metrics = scrape(sender)
@@ -423,8 +423,7 @@ def test_a_stall_shows_in_the_corrected_latency_alone(cluster, app, tmp_path):
 
 def test_acks_are_timed_and_servers_tell_what_it_cost(cluster, app, tmp_path):
     pages = f"http://{cluster.room.instance()['admin']}/metrics"
-    receiver = clients(cluster, app, tmp_path, "recv", 10, duration="30s", expect=100, server_metrics=pages)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 10)
+    receiver = receivers(cluster, app, tmp_path, 10, duration="30s", expect=100, server_metrics=pages)
     finish(push(cluster, app, tmp_path, 10, rate=50, duration="2s", wait="acked"))
     assert "the servers: " in finish(receiver)
     ack = summary(tmp_path, "push")["latency_us"]["ack"]
@@ -438,8 +437,7 @@ def test_acks_are_timed_and_servers_tell_what_it_cost(cluster, app, tmp_path):
 def test_delays_between_machines_need_a_common_clock(cluster, app, tmp_path):
     """Both ends measure against center; then the results are made to look as if of two machines."""
     clock = f"http://{cluster.api_address()}"
-    receiver = clients(cluster, app, tmp_path, "recv", 5, duration="60s", expect=20, clock=clock)
-    wait_until(lambda: cluster.room.metric("holdfast_room_connections") == 5)
+    receiver = receivers(cluster, app, tmp_path, 5, duration="60s", expect=20, clock=clock)
     finish(push(cluster, app, tmp_path, 5, rate=20, duration="1s", clock=clock))
     finish(receiver)
     for name in ("recv", "push"):

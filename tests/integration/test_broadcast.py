@@ -252,7 +252,7 @@ def test_what_is_for_later_survives_the_restart_of_everything(new_cluster, crowd
     cluster.start()
     crowd = crowd_of(app, 20)
     crowd.open()
-    at = time.time() + 12
+    at = time.time() + 6
     later = accepted(broadcast(app, send_at=at))
     single = accepted(app.call("POST", "messages", {
         "audience": {"registration_id": ["crowd-1"]}, "message": {"data": 1}, "options": {"send_at": at}}))

@@ -159,12 +159,12 @@ def test_throttling_and_retry_after_are_honoured(new_cluster, inbox):
 
     def answer(received):
         clock.append(time.monotonic())
-        return (429, {"Retry-After": "2"}, b"") if len(clock) == 1 else (200, {}, b"")
+        return (429, {"Retry-After": "1"}, b"") if len(clock) == 1 else (200, {}, b"")
     server = inbox(answer)
     only_store(new_cluster, webhook("a", server.url, "*", max_in_flight=1))
     spool(new_cluster, *[event(f"r{n}") for n in range(40)])
     wait_until(lambda: len(server.events()) == 40)
-    assert clock[1] - clock[0] >= 1.9  # all lanes rested, not only the one that was told
+    assert clock[1] - clock[0] >= 0.95  # all lanes rested, not only the one that was told
 
 
 def test_410_turns_the_callback_off_and_keeps_the_rest(new_cluster, inbox):

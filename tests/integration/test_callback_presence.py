@@ -59,7 +59,7 @@ def test_stale_epochs_are_dropped_at_the_door(new_cluster, inbox):
 def test_status_events_that_nobody_takes_are_dropped_and_counted(new_cluster, inbox):
     server = inbox(lambda received: (500, {}, b""))
     only_store(new_cluster, webhook("a", server.url, "connection.*"),
-               coordinator={"callbacks.status_keep": "2s", "callbacks.status_queue": 10})
+               coordinator={"callbacks.status_keep": "1s", "callbacks.status_queue": 10})
     report = [event(f"r{n}", OPENED, epoch=1) for n in range(15)]
     assert call(new_cluster.coordinator, "Report", {"events": report})["dropped"] == 5
     dropped = lambda reason: new_cluster.coordinator.metric("holdfast_webhook_events_dropped_total", reason=reason)

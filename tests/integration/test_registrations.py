@@ -238,7 +238,9 @@ def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(cluster, app
     assert show(app, "reg-1") == before
 
 
-def test_a_store_that_is_away_is_said_and_nothing_is_made_up(cluster, app):
+def test_a_store_that_is_away_is_said_and_nothing_is_made_up(new_cluster):
+    cluster, app = new_cluster, new_cluster.add_app(7)
+    cluster.start({"center": {"store__try_timeout": "500ms", "store__timeout": "500ms", "query__timeout": "500ms"}})
     app.registered("reg-1")
     cluster.saver.pause()
     for method, path, body in (("GET", "registrations/reg-1", None), ("GET", "users/ana", None),

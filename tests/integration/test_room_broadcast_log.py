@@ -91,10 +91,7 @@ def job(cluster, app):
 def known(cluster, app, names):
     """Registrations that were there before the broadcast, and are away now."""
     for name in names:
-        phone = cluster.phone(device=name)
-        phone.login((app, name))
-        wait_until(lambda: app.call("POST", "registrations/query", {"registration_ids": [name]},
-                                    role="viewer").json["registrations"][0]["online"])
+        phone = app.registered(name)
         phone.send_bytes(wire.bye())
         phone.wait_closed()
 

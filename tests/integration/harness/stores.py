@@ -62,10 +62,9 @@ class Store:
         self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
+        """The end: nobody wants its data."""
         if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-            self.process.wait(30)
+            self.kill()
         shutil.rmtree(self.socket_folder, ignore_errors=True)
 
 

@@ -11,10 +11,12 @@ class NotInTime(AssertionError):
 def wait_until(condition, timeout=20.0, what=None):
     """The first true value of condition(), asked again and again; fails when `timeout` seconds are over."""
     deadline = time.monotonic() + timeout
+    pause = 0.005
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise NotInTime((what() if callable(what) else what) or f"{condition!r} did not become true in {timeout} s")
-        select.select([], [], [], 0.01)
+        select.select([], [], [], pause)
+        pause = min(pause * 1.25, 0.04)  # who is asked has something to do

@@ -85,7 +85,7 @@ def idle_bytes(room, connrate=4000, **options):
             pid = bed.cluster.room.process.pid
             before = pss_bytes(pid)
             clients = bed.clients("conn", count, prefix="bench-device-", startnumber=1000000, connrate=connrate, **options)
-            time.sleep(10)
+            time.sleep(seconds(10))
             after = pss_bytes(pid)
             found.append((after - before) / count)
             say(f"  {count} clients: {before:,} B before, {after:,} B with them, {found[-1]:.1f} B each")

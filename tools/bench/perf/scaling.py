@@ -122,7 +122,7 @@ def fill(crowds, counts, warm, notes, connrate):
         crowd.enter(count, connrate)
     for crowd in crowds:
         crowd.wait()
-    time.sleep(SETTLE)
+    time.sleep(seconds(SETTLE))
     bytes_each = [(pss_bytes(crowd.pid) - base) / count for crowd, base, count in zip(crowds, before, counts)]
     return bytes_each, before, fresh
 
