@@ -7,8 +7,8 @@
 #include "window.h"
 
 #define SWEEP_MS        10000u /* one round over all connections */
-#define SWEEP_STEPS_MIN 512u  /* records a tick at least: a small room is seen whole every tick */
-#define LINGER_MS       2000u /* for the client's FIN after our BYE */
+#define SWEEP_STEPS_MIN 512u   /* records a tick at least: a small room is seen whole every tick */
+#define LINGER_MS       2000u  /* for the client's FIN after our BYE */
 #define ANNOUNCE_MS     3000u
 #define ANNOUNCE_EACH   100u   /* longer with many rooms: so many ms for each of them */
 #define APP_STEPS       10000u /* sessions a tick */
