@@ -73,14 +73,12 @@ HF_MUST_CHECK int connections_open(struct room *room); /* 0 or -errno */
 void connections_abort_all(struct room *room, uint32_t code);
 void connections_close(struct room *room); /* all, at once, and what held them */
 
-/* Takes `fd`. 0, or -errno: then it is still the caller's. `waited`: as above. */
+/* Takes `fd`. 0, or -errno: then it is still the caller's. `waited`: it may
+ * have given up since. */
 HF_MUST_CHECK int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener,
 				 bool waited);
 void connection_set_state(struct room *room, struct connection *connection,
 			  enum connection_state state);
-/* Read what it sent; for who has not logged in and may be read now. `waited`: since some time, so
- * that it may have given up. */
-void connection_read(struct room *room, struct connection *connection, bool waited);
 /* It can't log in: counted, told why where that can be said in plain, and gone. */
 void connection_turn_away(struct room *room, struct connection *connection,
 			  enum reject_reason reason, uint32_t code);

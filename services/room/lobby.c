@@ -1,5 +1,6 @@
 #include "lobby.h"
 
+#include "reader.h"
 #include "room.h"
 
 #define SLICE_MS        10u
@@ -87,7 +88,7 @@ static void call(struct room *room, struct connection *connection, bool late)
 		connection_turn_away(room, connection, REJECT_CROWD, HF_CLOSE_OVERLOADED);
 	} else {
 		client_set_watch(room, connection);
-		connection_read(room, connection, true);
+		reader_read(room, connection, true);
 	}
 }
 

@@ -35,7 +35,7 @@ void lobby_close(struct room *room);
 
 /* May a connection that has not logged in be read now? */
 bool lobby_is_open(struct room *room);
-/* It is read in its turn, by connection_read(). False: out of memory. */
+/* It is read in its turn, by reader_read(). False: out of memory. */
 HF_MUST_CHECK bool lobby_enter(struct room *room, struct connection *connection);
 /* A connection's state changes: a login may begin or end. */
 void lobby_on_state(struct room *room, enum connection_state before, enum connection_state after);

@@ -17,7 +17,7 @@ EACH = 1000    # connections of one of many rooms
 RATE = 8000    # messages a second to a room while it is measured
 OPEN = 256     # at most that many on their way to clients
 WARM = 512     # clients that a room has before it is measured
-FEW = 64       # the same where all rooms are of one size
+FEW = 1000     # the same where all rooms are of one size: as many again are measured, after what grows only once
 NOTES = 65536  # records that a process keeps of what it did lately (why.records)
 FEW_NOTES = 1024
 WARM_RATE = 16000  # messages a second to all rooms while that fills: saver keeps up
@@ -227,7 +227,7 @@ def scale_rooms():
         everybody = [crowd for crowds in clusters for crowd in crowds]
         for crowd in everybody:
             stack.callback(crowd.leave)
-        by_room = iter(fill(everybody, [each] * len(everybody), scaled(FEW), FEW_NOTES, 100)[0])
+        by_room = iter(fill(everybody, [each] * len(everybody), scaled(FEW), FEW_NOTES, 60)[0])
         size = [statistics.mean(next(by_room) for _ in crowds) for crowds in clusters]
         measure_idle(everybody, seconds(5))
         for number, crowds, bytes_each in zip(numbers, clusters, size):
