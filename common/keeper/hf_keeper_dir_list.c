@@ -185,13 +185,15 @@ int hf_keeper_dir_list_look(struct dir_list *list, const char *path,
 			    const char (*names)[HF_KEEPER_DIR_NAME_SIZE], size_t count,
 			    bool *changed)
 {
-	for (size_t i = 0; i < count; i++) {
+	int first = 0;
+
+	for (size_t i = 0; i < count; i++) { /* one that can't be read hides no other */
 		int err = look_at(list, path, names[i], changed);
 
-		if (err != 0)
-			return err;
+		if (first == 0)
+			first = err;
 	}
-	return 0;
+	return first;
 }
 
 /* Everything */

@@ -35,13 +35,13 @@ static bool is_edge_triggered(const struct room *room, const struct connection *
 
 static struct epoll_event wanted(const struct room *room, const struct connection *connection)
 {
-	struct epoll_event event = { .data.u32 = connection->handle };
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = connection->handle };
 
 	if (is_edge_triggered(room, connection))
-		event.events = EPOLLIN | EPOLLET | EPOLLRDHUP | EPOLLPRI;
-	else if (!(connection->flags & CONNECTION_IN_LOBBY))
-		event.events = EPOLLIN;
-	if (connection->flags & CONNECTION_BLOCKED)
+		event.events |= EPOLLET | EPOLLRDHUP | EPOLLPRI;
+	else if (connection->flags & CONNECTION_IN_LOBBY && connection->state < CONNECTION_JOINING)
+		event.events = 0; /* it would be told of again and again */
+	if (connection->flags & CONNECTION_BLOCKED && event.events != 0)
 		event.events |= EPOLLOUT;
 	return event;
 }

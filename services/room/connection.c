@@ -253,12 +253,32 @@ void connection_peer(const struct connection *connection, char ret[HF_NET_TEXT_S
 		hf_net_format(&address, len, ret);
 }
 
+/* What was sent already is read, or the close would be a reset that takes the answer with it. */
+void connection_dismiss(int fd, const struct hf_wire_bye *bye)
+{
+	uint8_t wire[HF_WIRE_CONTROL_MAX], unread[DISMISSED_READ_MAX];
+	ssize_t len = hf_wire_encode_bye(bye, wire, sizeof(wire));
+
+	if (len > 0 && send(fd, wire, (size_t)len, MSG_NOSIGNAL) == len)
+		shutdown(fd, SHUT_WR);
+	(void)!read(fd, unread, sizeof(unread));
+}
+
+/* As far as it is known. */
+static bool speaks_plain(const struct room *room, const struct connection *connection)
+{
+	return connection->tls == NULL && (connection->state == CONNECTION_LOGIN ||
+					   listener_tls(room, connection->listener) == NULL);
+}
+
 void connection_close_bye(struct room *room, struct connection *connection,
 			  const struct hf_wire_bye *bye)
 {
 	if (connection->state >= CONNECTION_CLOSING)
 		return;
 	log_close(room, connection, bye);
+	if (connection->state < CONNECTION_LOGIN && speaks_plain(room, connection))
+		connection_dismiss(connection->fd, bye); /* it stands in the lobby, unread */
 	if (connection->state < CONNECTION_LOGIN || !queue_bye(room, connection, bye)) {
 		connection_abort(room, connection, bye->code);
 		return;
@@ -337,32 +357,23 @@ void connection_send_control(struct room *room, struct connection *connection, s
 	frame_unref(frame);
 }
 
-/* What was sent already is read, or the close would be a reset that takes the answer with it. */
-void connection_dismiss(int fd, uint32_t code)
-{
-	struct hf_wire_bye bye = { .code = code,
-				   .reason = hf_bytes_of_string(hf_close_name(code)) };
-	uint8_t wire[HF_WIRE_CONTROL_MAX], unread[DISMISSED_READ_MAX];
-	ssize_t len = hf_wire_encode_bye(&bye, wire, sizeof(wire));
-
-	if (len > 0 && send(fd, wire, (size_t)len, MSG_NOSIGNAL) == len)
-		shutdown(fd, SHUT_WR);
-	(void)!read(fd, unread, sizeof(unread));
-}
-
-static bool speaks_plain(const struct room *room, const struct connection *connection)
-{
-	return connection->tls == NULL && (connection->state == CONNECTION_LOGIN ||
-					   listener_tls(room, connection->listener) == NULL);
-}
-
 void connection_turn_away(struct room *room, struct connection *connection,
 			  enum reject_reason reason, uint32_t code)
 {
+	const struct hf_wire_bye bye = { .code = code,
+					 .reason = hf_bytes_of_string(hf_close_name(code)) };
+
 	++*room->metrics.rejected[reason];
-	if (code != CONNECTION_ENDED_ERROR && speaks_plain(room, connection))
-		connection_dismiss(connection->fd, code);
-	connection_abort(room, connection, code);
+	if (code == CONNECTION_ENDED_ERROR) {
+		connection_abort(room, connection, code);
+	} else if (speaks_plain(room, connection)) {
+		connection_dismiss(connection->fd, &bye);
+		connection_abort(room, connection, code);
+	} else {
+		connection->flags &= (uint8_t)~CONNECTION_IN_LOBBY;
+		client_set_watch(room, connection); /* for its FIN */
+		connection_close_bye(room, connection, &bye);
+	}
 }
 
 int connection_new(struct room *room, int fd, hf_handle ip, uint8_t listener, bool waited)

@@ -83,7 +83,7 @@ void connection_set_state(struct room *room, struct connection *connection,
 void connection_turn_away(struct room *room, struct connection *connection,
 			  enum reject_reason reason, uint32_t code);
 /* BYE and the end of the stream to who is not let in; the caller closes `fd`. */
-void connection_dismiss(int fd, uint32_t code);
+void connection_dismiss(int fd, const struct hf_wire_bye *bye);
 
 /* Could a frame of `len` bytes be queued? May write to find out, and find the client gone. */
 bool connection_has_room(struct room *room, struct connection *connection, size_t len);

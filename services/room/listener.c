@@ -42,9 +42,12 @@ struct ssl_ctx_st *listener_tls(const struct room *room, unsigned index)
 /* Who is not let in is told why, where that can be said in plain; then closed. */
 static void refuse(struct listener *listener, int fd, enum reject_reason reason, uint32_t code)
 {
+	const struct hf_wire_bye bye = { .code = code,
+					 .reason = hf_bytes_of_string(hf_close_name(code)) };
+
 	++*listener->room->metrics.rejected[reason];
 	if (listener->tls == NULL)
-		connection_dismiss(fd, code);
+		connection_dismiss(fd, &bye);
 	close(fd);
 }
 

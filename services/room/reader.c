@@ -143,14 +143,11 @@ static bool may_read(struct room *room, struct connection *connection, uint32_t 
 {
 	if (connection->state >= CONNECTION_JOINING)
 		return true;
-	if (connection->flags & CONNECTION_IN_LOBBY) {
-		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-			connection_abort(room, connection, CONNECTION_ENDED_EOF);
-		return false;
-	}
-	if (lobby_is_open(room))
+	if (!(connection->flags & CONNECTION_IN_LOBBY) && lobby_is_open(room))
 		return true;
-	if (!lobby_enter(room, connection))
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) /* it has given up */
+		connection_abort(room, connection, CONNECTION_ENDED_EOF);
+	else if (!lobby_enter(room, connection))
 		connection_turn_away(room, connection, REJECT_MEMORY, HF_CLOSE_OVERLOADED);
 	return false;
 }

@@ -330,6 +330,8 @@ def test_restless_clients_lose_nothing_and_keep_nothing(new_cluster):
     cluster.start(room=2, settings={"room": {
         "linger__time": "2s", "limits__unacked": "6", "linger__session_bytes": "4KiB", "linger__memory": "32KiB"}})
     clients = [Restless(cluster, app, number) for number in range(10)]
+    wait_until(lambda: cluster.saver.metric("holdfast_saver_registrations_total", change="created") == len(clients),
+               what="all are known: to others nothing is stored")
     accepted = 0
     for n in range(160):
         pad = "x" * (n * 37 % 1500)

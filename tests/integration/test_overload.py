@@ -9,6 +9,7 @@ import pytest
 from harness import wire
 from harness.cluster import binary
 from harness.waiting import wait_until
+from test_tls import certificate, context  # noqa: F401
 
 
 @contextlib.contextmanager
@@ -76,9 +77,10 @@ def test_logins_go_on_while_the_store_is_away(new_cluster, tmp_path):
 
 
 @contextlib.contextmanager
-def one_login_under_way(cluster, app, **limits):
-    """A room that may have one at a time, and that one stands still; the phone of it."""
-    cluster.start({"room": {"limits__logins_in_flight": "1", "limits__register_timeout": "60s", **limits}})
+def one_login_under_way(cluster, app, before=lambda: None, **settings):
+    """A room that may have one at a time, and that one stands still; the phone of it. `before` that, all is open."""
+    cluster.start({"room": {"limits__logins_in_flight": "1", "limits__register_timeout": "60s", **settings}})
+    before()
     cluster.register.pause()
     try:
         first = cluster.phone()
@@ -150,3 +152,43 @@ def test_the_silent_keep_nobody_out(new_cluster, first_bytes):
     wait_until(lambda: new_cluster.room.metric("holdfast_room_connections") == 22)
     assert in_line(new_cluster.room) == 0
     assert new_cluster.room.metric("holdfast_room_connections_rejected_total") == 0
+
+
+def test_who_spoke_tls_hears_it_too(new_cluster, certificate):  # noqa: F811
+    app, phones = new_cluster.add_app(7), []
+    listeners = "[{bind: '127.0.0.1:0', tls: {certificate: '%s', key_file: '%s'}}]" % certificate
+    with one_login_under_way(new_cluster, app, lambda: phones.append(new_cluster.phone(tls=context(certificate))),
+                             limits__handshake_timeout="4s", listeners=listeners):
+        say_login(phones[0], app, "late")
+        assert phones[0].wait_closed(timeout=20).code == 4100
+    assert new_cluster.room.metric("holdfast_room_connections_rejected_total", reason="crowd") == 1
+
+
+def test_who_hangs_up_takes_no_place_in_line(new_cluster):
+    app, silent = new_cluster.add_app(7), []
+
+    def connect():
+        silent.extend(new_cluster.phone() for _ in range(20))
+        wait_until(lambda: new_cluster.room.metric("holdfast_room_connections") == len(silent))
+
+    with one_login_under_way(new_cluster, app, connect, limits__handshake_timeout="60s"):
+        for phone in silent:
+            phone.link.close()
+        wait_until(lambda: new_cluster.room.metric("holdfast_room_connections") == 1)
+        assert in_line(new_cluster.room) == 0
+        last = new_cluster.phone()
+        say_login(last, app, "last")
+        wait_until(lambda: in_line(new_cluster.room) == 1)
+    last.expect("login_ack")
+
+
+def test_a_drain_tells_those_in_line_where_to_go(new_cluster):
+    app = new_cluster.add_app(7)
+    with one_login_under_way(new_cluster, app, limits__handshake_timeout="60s"):
+        waiting = [new_cluster.phone() for _ in range(2)]
+        for n, phone in enumerate(waiting):
+            say_login(phone, app, f"reg-{n}")
+        wait_until(lambda: in_line(new_cluster.room) == 2)
+        new_cluster.room.process.terminate()
+        for phone in waiting:
+            assert phone.wait_closed(timeout=20).code == 4200
