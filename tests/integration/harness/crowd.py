@@ -62,10 +62,16 @@ class Crowd:
                 if self.acks and frame.qos:
                     phone.ack(frame)
 
+    def _decode_all(self):
+        """What was read with LOGIN_ACK: no socket tells of that again."""
+        for n in range(len(self.phones)):
+            self._decode(n)
+
     def listen(self, seconds):
         """For this long; the arrivals of that time."""
         known = len(self.arrivals)
         end = time.monotonic() + seconds
+        self._decode_all()
         while (left := end - time.monotonic()) > 0:
             for key, _ in self.selector.select(left):
                 self._take(key.data)
@@ -74,6 +80,7 @@ class Crowd:
     def listen_for(self, count, timeout=20):
         """Until there are `count` arrivals in all."""
         end = time.monotonic() + timeout
+        self._decode_all()
         while len(self.arrivals) < count:
             left = end - time.monotonic()
             if left <= 0:
